@@ -1,0 +1,1 @@
+"""Learn, measure and steer representations made of named parts."""

@@ -1,0 +1,112 @@
+"""The names, shapes and layouts that may travel in a batch, and the facts of one data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from torch import Tensor
+
+from unbraid.core.errors import DataError, nearest
+
+Batch = Mapping[str, Any]
+"""One step's data: field name -> tensor with the index shape in front; with several streams, stream name -> Batch."""
+
+NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "x": "the observation: image (C, H, W) in [0, 1], series (C, T), vector (D,)",
+        "index": "() int: position in the data set",
+        "factors": "(K,) float: the row of the factor table, categories as codes, missing as 0",
+        "known": "(K,) bool: which entries of the factor row were observed",
+        "label": "() int: the class a method may learn from",
+        "group": "() int: the unit that splits must not cut (speaker, subject, device, scene)",
+    }
+)
+"""Every field that may travel, with its shape after the index shape. A new one enters with its first user."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """What is known of one field before any batch is seen.
+
+    Attributes:
+        shape: Shape of one item.
+        dtype: "float32", "int64" or "bool".
+        unit: Whether values lie in [0, 1], as images do.
+        classes: Number of classes of an integer field.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    unit: bool = False
+    classes: int | None = None
+
+
+class Fields(Mapping[str, Field]):
+    """Facts of a data set: field name -> `Field`. Immutable; saved in `run.json` and compared on resume.
+
+    >>> fields = Fields(x=Field((1, 16, 16), unit=True))
+    >>> fields["x"].shape, Fields.from_json(fields.to_json()) == fields
+    ((1, 16, 16), True)
+    """
+
+    def __init__(self, **fields: Field) -> None:
+        for name in fields:
+            if name not in NAMES:
+                raise DataError("a field name that the batch knows", got=f"'{name}'", fix=nearest(name, NAMES))
+        self._fields = dict(fields)
+
+    def __getitem__(self, name: str) -> Field:
+        try:
+            return self._fields[name]
+        except KeyError:
+            have = ", ".join(self._fields) or "none"
+            raise DataError(f"data with the field '{name}'", got=f"the fields {have}", fix="use other data") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._fields
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fields) and self._fields == other._fields
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._fields.items()))
+
+    def __repr__(self) -> str:
+        return f"Fields({', '.join(f'{k}={v}' for k, v in self._fields.items())})"
+
+    def to_json(self) -> dict[str, dict[str, Any]]:
+        """Plain data for `run.json`."""
+        return {
+            name: {"shape": list(f.shape), "dtype": f.dtype, "unit": f.unit, "classes": f.classes}
+            for name, f in self._fields.items()
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Mapping[str, Any]]) -> Fields:
+        """The inverse of `to_json`."""
+        return cls(**{name: Field(**{**f, "shape": tuple(f["shape"])}) for name, f in data.items()})
+
+
+def check_batch(batch: Batch, fields: Fields) -> None:
+    """Refuse a batch whose fields do not have the declared shapes and dtypes.
+
+    Raises:
+        DataError: Naming the field, what was declared and what came.
+    """
+    for name, field in fields.items():
+        tensor = batch.get(name)
+        if not isinstance(tensor, Tensor):
+            raise DataError("a tensor", got=type(tensor).__name__, where=f"field '{name}'")
+        if tuple(tensor.shape[tensor.ndim - len(field.shape) :]) != field.shape:
+            raise DataError(f"items of shape {field.shape}", got=f"{tuple(tensor.shape)}", where=f"field '{name}'")
+        if str(tensor.dtype).removeprefix("torch.") != field.dtype:
+            raise DataError(f"dtype {field.dtype}", got=str(tensor.dtype), where=f"field '{name}'")
