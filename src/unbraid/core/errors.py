@@ -49,7 +49,7 @@ class ContractError(UnbraidError):
     """A method breaks one of the laws that `unbraid.testing.check_method` holds."""
 
 
-class MissingExtra(UnbraidError):
+class MissingExtraError(UnbraidError):
     """An optional library is not installed."""
 
 
@@ -75,7 +75,7 @@ def need(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtra(
+        raise MissingExtraError(
             f"the library '{module.partition('.')[0]}'",
             got=f"no such library ({error})",
             fix=f"install it with: pip install 'unbraid[{extra}]'",

@@ -78,7 +78,7 @@ class Parts(Mapping[str, Tensor]):
     """Immutable, ordered mapping of part name to tensor, the batch first.
 
     >>> parts = Parts(content=torch.zeros(2, 3), latents=torch.arange(8.0).reshape(2, 4))
-    >>> parts["latents[1]"], list(parts), len(parts.batch(1)["content"])
+    >>> parts["latents[1]"], list(parts), parts.rows(slice(1)).size
     (tensor([1., 5.]), ['content', 'latents'], 1)
     """
 
@@ -113,10 +113,9 @@ class Parts(Mapping[str, Tensor]):
     def _map(self, change: Callable[[Tensor], Tensor]) -> Parts:
         return Parts({name: change(t) for name, t in self._parts.items()})
 
-    def batch(self, index: slice | int | Tensor) -> Parts:
-        """The items at `index`; an int keeps its batch axis (of the first n items)."""
-        where = slice(index) if isinstance(index, int) else index
-        return self._map(lambda t: t[where])
+    def rows(self, index: slice | Tensor) -> Parts:
+        """Some items of the batch."""
+        return self._map(lambda t: t[index])
 
     def to(self, device: torch.device | str) -> Parts:
         """The same parts on another device."""
@@ -130,14 +129,10 @@ class Parts(Mapping[str, Tensor]):
         """Only the named parts, in the given order."""
         return Parts({name: self[name] for name in names})
 
-    def replace(self, **new: Tensor) -> Parts:
-        """These parts with some replaced; a new tensor must have the old one's shape."""
-        return self.with_({name: value for name, value in new.items()})
-
-    def with_(self, new: Mapping[str, Tensor]) -> Parts:
-        """As `replace`, where a key may also be a column such as "latents[3]"."""
+    def replace(self, items: Mapping[str, Tensor] | None = None, /, **new: Tensor) -> Parts:
+        """These parts with some replaced, each by a tensor of the same shape; a key may be a column "latents[3]"."""
         parts = dict(self._parts)
-        for name, value in new.items():
+        for name, value in {**(items or {}), **new}.items():
             if value.shape != self[name].shape:
                 raise ConfigError(f"shape {tuple(self[name].shape)}", got=f"{tuple(value.shape)}", where=name)
             column = _COLUMN.match(name)
@@ -152,7 +147,7 @@ class Parts(Mapping[str, Tensor]):
     def swap(self, other: Parts, *names: str) -> tuple[Parts, Parts]:
         """Both with the named parts (or columns) exchanged; twice is the identity."""
         mine, theirs = {n: self[n] for n in names}, {n: other[n] for n in names}
-        return self.with_(theirs), other.with_(mine)
+        return self.replace(theirs), other.replace(mine)
 
     def matrix(self, name: str) -> Float[Tensor, "batch width"]:
         """The part (or column) as one row of numbers per item."""

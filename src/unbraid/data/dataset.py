@@ -92,6 +92,7 @@ class MemoryDataset(Dataset):
         self.factors = self._table.factors
         self.fields = describe(x.shape[1:], self.factors, unit=unit or x.dtype == torch.uint8)
         self._codes, self._known = self._table.codes()
+        self._hash: str | None = None
 
     def __len__(self) -> int:
         return len(self._x)
@@ -112,7 +113,10 @@ class MemoryDataset(Dataset):
 
     @property
     def hash(self) -> str:
-        return content_hash({"x": self._x.cpu(), "factors": self._codes.cpu(), "known": self._known.cpu()})
+        if self._hash is None:
+            content = {"x": self._x, "factors": self._codes, "known": self._known}
+            self._hash = content_hash({**{k: t.cpu() for k, t in content.items()}, "described": self.factors})
+        return self._hash
 
     def ids(self, indices: Int[Tensor, " n"]) -> list[str]:
         return [self._ids[int(i)] for i in indices] if self._ids is not None else super().ids(indices)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -104,36 +104,81 @@ class FactorTable:
         known = ~np.isnan(self.values)
         return torch.from_numpy(np.where(known, self.values, 0.0)).float(), torch.from_numpy(known)
 
+    def joined(self, other: FactorTable) -> FactorTable:
+        """The columns of both; where both have a name, the other's column is kept."""
+        if len(self) != len(other):
+            raise DataError(f"a factor row for each of {len(self)} items", got=f"{len(other)} rows", where="factors")
+        mine = self.without(*other.names)
+        return FactorTable((*mine.factors, *other.factors), np.concatenate([mine.values, other.values], 1))
+
     @classmethod
-    def from_columns(cls, columns: dict[str, Sequence[object]]) -> FactorTable:
+    def from_columns(
+        cls, columns: Mapping[str, Sequence[object] | np.ndarray], kinds: Mapping[str, FactorKind] | None = None
+    ) -> FactorTable:
         """A table from named columns of text or numbers; the kind of each column is told from its values.
 
-        Text gives a categorical factor; whole numbers of at most 64 different values an ordinal one; other numbers a
-        continuous one. None, NaN and empty text are missing.
+        Text gives a categorical factor. Numbers of at most 64 different values give an ordinal one, if they are whole
+        or come ten times each on average; other numbers a continuous one. None, NaN and empty text are missing.
+
+        Args:
+            columns: Name -> values, all of one length.
+            kinds: Name -> kind, for columns whose kind is known.
 
         >>> table = FactorTable.from_columns({"site": ["a", "b", ""], "age": [1.5, 2.0, None]})
         >>> [f.kind for f in table.factors], table.factors[0].labels
         (['categorical', 'continuous'], ('a', 'b'))
+        >>> FactorTable.from_columns({"site": [10, 9, 10]}, {"site": "categorical"}).factors[0].labels
+        ('9', '10')
         """
-        read = [_read_column(name, list(values)) for name, values in columns.items()]
+        read = [_read_column(name, values, (kinds or {}).get(name)) for name, values in columns.items()]
         values = np.stack([v for _, v in read], 1) if read else np.zeros((0, 0))
         return cls([f for f, _ in read], values)
 
 
-def _read_column(name: str, values: list[object]) -> tuple[Factor, np.ndarray]:
-    missing = np.array([_is_missing(v) for v in values], dtype=bool)
-    numbers = [None if m else _number(v) for v, m in zip(values, missing, strict=True)]
-    if all(n is not None for n, m in zip(numbers, missing, strict=True) if not m) and not missing.all():
-        column = np.array([np.nan if n is None else n for n in numbers])
-        distinct = np.unique(column[~missing])
-        if len(distinct) > 64 or (distinct != np.floor(distinct)).any():
-            return Factor(name, "continuous"), column
-        codes = np.where(missing, np.nan, np.searchsorted(distinct, np.where(missing, distinct[0], column)))
-        return Factor(name, "ordinal", tuple(f"{v:g}" for v in distinct)), codes
-    texts = [None if m else str(v).strip() for v, m in zip(values, missing, strict=True)]
+def _read_column(
+    name: str, values: Sequence[object] | np.ndarray, kind: FactorKind | None
+) -> tuple[Factor, np.ndarray]:
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
+        numbers: np.ndarray | None = values.astype(np.float64)
+    else:
+        values = list(values)
+        numbers = _numbers(values)
+    if numbers is not None and np.isinf(numbers).any():
+        row = int(np.flatnonzero(np.isinf(numbers))[0])
+        raise DataError("finite numbers", got="infinity", where=f"factor '{name}' row {row}")
+    if numbers is None:
+        if kind == "continuous":
+            raise DataError("numbers in a continuous factor", got="text", where=f"factor '{name}'")
+        return _coded(name, list(values), kind or "categorical")
+    distinct = np.unique(numbers[~np.isnan(numbers)])
+    kind = kind or _kind(distinct, len(numbers) - int(np.isnan(numbers).sum()))
+    if kind == "continuous":
+        return Factor(name, kind), numbers
+    codes = np.where(np.isnan(numbers), np.nan, np.searchsorted(distinct, numbers))
+    return Factor(name, kind, tuple(_label(v) for v in distinct)), codes
+
+
+def _kind(distinct: np.ndarray, known: int) -> FactorKind:
+    whole = bool((distinct == np.floor(distinct)).all())
+    return "ordinal" if len(distinct) <= 64 and (whole or 10 * len(distinct) <= known) else "continuous"
+
+
+def _coded(name: str, values: list[object], kind: FactorKind) -> tuple[Factor, np.ndarray]:
+    texts = [None if _is_missing(v) else str(v).strip() for v in values]
     labels = tuple(sorted({t for t in texts if t is not None}))
     code = {label: float(i) for i, label in enumerate(labels)}
-    return Factor(name, "categorical", labels), np.array([np.nan if t is None else code[t] for t in texts])
+    return Factor(name, kind, labels), np.array([np.nan if t is None else code[t] for t in texts])
+
+
+def _label(value: float) -> str:
+    return f"{value:.0f}" if value == math.floor(value) and abs(value) < 2**53 else repr(float(value))
+
+
+def _numbers(values: Sequence[object]) -> np.ndarray | None:
+    """All values as numbers, NaN where missing; None when some value is text, or nothing is known."""
+    missing = [_is_missing(v) for v in values]
+    numbers = [math.nan if m else _number(v) for v, m in zip(values, missing, strict=True)]
+    return None if all(missing) or None in numbers else np.array(numbers, dtype=np.float64)
 
 
 def _is_missing(value: object) -> bool:
@@ -146,7 +191,6 @@ def _number(value: object) -> float | None:
     if isinstance(value, bool | np.bool_):
         return None
     try:
-        number = float(value)  # type: ignore[arg-type]
+        return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
-    return number if math.isfinite(number) else None

@@ -1,0 +1,1 @@
+"""The methods, in wings named for what is pulled apart."""

@@ -1,0 +1,1 @@
+"""Networks: backbones, decoders, quantisers; they know shapes, not methods."""

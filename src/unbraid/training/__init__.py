@@ -1,0 +1,1 @@
+"""The loop: the Stepper that descends, `fit` over it, checkpoints, run folders, processes."""

@@ -1,0 +1,1 @@
+"""Worlds drawn by program: everything about every item is known."""

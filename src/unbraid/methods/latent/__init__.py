@@ -1,0 +1,1 @@
+"""Families of latent numbers, each of which should know one factor."""

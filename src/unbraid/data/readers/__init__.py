@@ -1,0 +1,1 @@
+"""Readers of files: arrays, folders of images, tables and IDX."""

@@ -1,0 +1,74 @@
+"""How far latents are from independent, estimated from the posteriors of a minibatch."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Decomposition(NamedTuple):
+    """The three parts of E KL(q(z|x) || p(z)) for each sample, in nats; their means are what has a meaning."""
+
+    mi: Float[Tensor, " batch"]
+    tc: Float[Tensor, " batch"]
+    dim_kl: Float[Tensor, " batch"]
+
+
+def total_correlation(
+    z: Float[Tensor, "batch dim"], mu: Float[Tensor, "all dim"], logvar: Float[Tensor, "all dim"]
+) -> Float[Tensor, " batch"]:
+    """TC by plain minibatch sums: log sum_i q(z|x_i) - sum_l log sum_i q(z_l|x_i), in nats.
+
+    Its value lies (dim - 1) log(items * all) below an estimate of the true TC, its gradient does not; `decompose`
+    gives values.
+
+    Args:
+        z: Samples of the local batch.
+        mu: Posterior means of the global batch.
+        logvar: Their log variances.
+
+    Source:
+        Chen et al., 2018, eq. 5 without its constants, as in disentanglement_lib, vae.total_correlation.
+    """
+    each = _log_density(z, mu, logvar)
+    return each.sum(2).logsumexp(1) - each.logsumexp(1).sum(1)
+
+
+def decompose(
+    z: Float[Tensor, "batch dim"], mu: Float[Tensor, "batch dim"], logvar: Float[Tensor, "batch dim"], n: int
+) -> Decomposition:
+    """Index-code mutual information, total correlation and dimension-wise KL to the standard normal prior.
+
+    The aggregate posterior of `n` items is estimated from `batch` of them drawn without replacement: a sample's own
+    posterior counts 1 / n, the others stand for the remaining n - 1. With batch = n it is exact.
+
+    Args:
+        z: One sample of each posterior.
+        mu: Posterior means, row by row with `z`.
+        logvar: Their log variances.
+        n: Size of the data set that the batch was drawn from.
+
+    Source:
+        Chen et al., 2018, eq. 2 and the stratified sampling of appendix C.2, symmetric in the other samples.
+    """
+    batch = len(z)
+    each = _log_density(z, mu, logvar)
+    own = torch.eye(batch, dtype=torch.bool, device=z.device)
+    others = math.log((n - 1) / (n * (batch - 1))) if batch > 1 else -math.inf
+    weight = torch.where(own, -math.log(n), others).to(z)
+    joint = (each.sum(2) + weight).logsumexp(1)
+    marginals = (each + weight[:, :, None]).logsumexp(1).sum(1)
+    prior = -0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
+    return Decomposition(each.sum(2).diagonal() - joint, joint - marginals, marginals - prior)
+
+
+def _log_density(
+    z: Float[Tensor, "batch dim"], mu: Float[Tensor, "all dim"], logvar: Float[Tensor, "all dim"]
+) -> Float[Tensor, "batch all dim"]:
+    """Log q(z_l | x_i) of every sample under every posterior, column by column."""
+    apart = (z[:, None] - mu).square() * (-logvar).exp()
+    return -0.5 * (apart + logvar + math.log(2 * math.pi))

@@ -1,0 +1,139 @@
+"""What the methods of this wing share: an observation, an encoder, a decoder, and one stage that fits them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unbraid.core.card import told
+from unbraid.core.errors import ConfigError
+from unbraid.core.fields import Batch, Field, Fields
+from unbraid.core.method import At, Budget, Method, Optim, Source, Stage, Stream, Terms, Update
+from unbraid.core.parts import Parts, PartSpec
+from unbraid.losses.gaussian import bernoulli_nll, gaussian_nll
+from unbraid.nets.for_field import Network, decoder_for, encoder_for
+
+
+@dataclass(frozen=True)
+class Options:
+    """The choices that every autoencoder here has.
+
+    Attributes:
+        latents: Numbers in the code.
+        network: Encoder and decoder of images; vectors take a perceptron.
+        width: Width of the dense layers, to which the channels are proportional.
+        batch: Items per step.
+        steps: Steps of training.
+        optim: How everything moves.
+    """
+
+    latents: int = told(10, by="code")
+    network: Network = told("conv", by="code")
+    width: int = told(256, by="code")
+    batch: int = told(64, by="code")
+    steps: int = told(300_000, by="code")
+    optim: Optim = told(Optim("adam", lr=1e-4), by="code")
+
+    def __post_init__(self) -> None:
+        for name in ("latents", "width", "batch", "steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError("a whole number above 0", got=str(getattr(self, name)), where=name)
+
+
+C = TypeVar("C", bound=Options)
+
+
+class Autoencoder(Method[C]):
+    """Encodes each item into one family of numbers and decodes it from them; subclasses say what they descend."""
+
+    Config = Options
+    per_latent: ClassVar[int] = 1  # numbers that the encoder gives for each latent
+
+    def __init__(self, config: C, fields: Fields) -> None:
+        super().__init__(config, fields)
+        x = fields["x"]
+        self.observed = Observed(x)
+        self.encoder = encoder_for(x, self.per_latent * config.latents, config.width, config.network)
+        self.decoder = decoder_for(x, config.latents, config.width, config.network)
+
+    def parts(self) -> tuple[PartSpec, ...]:
+        return (PartSpec("latents", "fam", (self.config.latents,), one=True),)
+
+    def stages(self) -> Sequence[Stage]:
+        fit = Update("fit", self.loss, lambda: [self], self.config.optim)
+        solve = None if self.observed.unit else self.observed.measure
+        return [Stage("fit", [fit], Budget(steps=self.config.steps), {"": self.stream()}, solve=solve)]
+
+    def stream(self) -> Stream:
+        """Where the items of a step come from."""
+        return Stream(self.config.batch)
+
+    def loss(self, batch: Batch, at: At) -> Terms:
+        """The terms to descend."""
+        raise NotImplementedError(f"{type(self).__name__}.loss")
+
+    def reconstruction(
+        self, z: Float[Tensor, "batch latents"], x: Float[Tensor, "batch *item"]
+    ) -> Float[Tensor, " batch"]:
+        """-log p(x|z) in nats, summed over each item: Bernoulli where x is in [0, 1], otherwise Gaussian."""
+        return self.observed.nll(self.decoder(z), x)
+
+    def decode(self, parts: Parts) -> Float[Tensor, "batch *item"]:
+        """The mean observation of each code."""
+        return self.observed.restore(self.decoder(parts["latents"]))
+
+
+class Observed(nn.Module):
+    """How an observation enters the networks and comes out of them.
+
+    Values in [0, 1] enter as they are and come out of a sigmoid. Others are standardised, vectors column by column and
+    images channel by channel, with statistics of the training data.
+
+    Args:
+        field: What is observed.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, field: Field) -> None:
+        super().__init__()
+        self.unit = field.unit
+        self._area = math.prod(field.shape[1:])
+        if not self.unit:
+            shape = (field.shape[0], *[1] * (len(field.shape) - 1))
+            self.register_buffer("mean", torch.zeros(shape))
+            self.register_buffer("scale", torch.ones(shape))
+
+    def forward(self, x: Float[Tensor, "batch *item"]) -> Float[Tensor, "batch *item"]:
+        """What the encoder reads."""
+        return x if self.unit else (x - self.mean) / self.scale
+
+    def nll(self, output: Float[Tensor, "batch *item"], x: Float[Tensor, "batch *item"]) -> Float[Tensor, " batch"]:
+        """-log p(x) in nats, summed over each item, where the decoder gave `output` (logits, or standardised means)."""
+        return bernoulli_nll(output, x) if self.unit else gaussian_nll(output, self(x))
+
+    def restore(self, output: Float[Tensor, "batch *item"]) -> Float[Tensor, "batch *item"]:
+        """The observation that the decoder's output stands for."""
+        return output.sigmoid() if self.unit else output * self.scale + self.mean
+
+    def measure(self, sources: Mapping[str, Source], at: At) -> None:
+        """Take mean and standard deviation from the training data (at most 65,536 items, evenly spaced)."""
+        train = sources["train"]
+        chosen = torch.linspace(0, len(train) - 1, min(len(train), 65_536), dtype=torch.float64).long()
+
+        def average(of: Callable[[Tensor], Tensor]) -> Tensor:
+            batches = (train.take(rows, at.device)["x"].double() for rows in torch.split(chosen, 4096))
+            return sum((of(x).transpose(0, 1).flatten(1).sum(1) for x in batches), zero) / (len(chosen) * self._area)
+
+        zero = torch.zeros(len(self.mean), dtype=torch.float64, device=at.device)
+        mean = average(lambda x: x)
+        std = average(lambda x: (x - mean.view_as(self.mean)).square()).sqrt()
+        self.mean.copy_(mean.view_as(self.mean))
+        self.scale.copy_(torch.where(std > 1e-6 * mean.abs(), std, 1.0).view_as(self.scale))

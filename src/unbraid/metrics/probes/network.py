@@ -1,0 +1,151 @@
+"""The non-linear probe: one hidden layer, a head per factor, all folds in one batch, stopped early."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from unbraid.metrics.probes.common import Heads, Labels, LogProbabilities, plan, predict, stack
+
+_TUNING = 4000
+_GAIN = 1e-4
+_FLAT = 1e-6
+
+
+def mlp(
+    codes: Float[np.ndarray, "n d"],
+    labels: Labels,
+    folds: Int[np.ndarray, " n"],
+    groups: Int[np.ndarray, " n"] | None = None,
+    *,
+    hidden: int = 128,
+    rate: float = 2e-3,
+    epochs: int = 60,
+    patience: int = 5,
+    cap: int = 20_000,
+    seed: int = 0,
+) -> LogProbabilities:
+    """Out-of-fold log-probabilities of a network with one hidden layer and a head per factor.
+
+    It starts from the class frequencies and keeps, for each fold and factor, the epoch that tuned best.
+
+    Args:
+        codes: One row of numbers per item.
+        labels: See `Labels`.
+        folds: The fold 0..K-1 of each item; its probe learns from the other folds.
+        groups: What the tuning must not cut; None for items on their own.
+        hidden: Width of the hidden layer.
+        rate: Adam's step size.
+        epochs: Most passes over the training items.
+        patience: Epochs without gain in any fold and factor after which training ends.
+        cap: Most items a fold's probe learns from.
+        seed: Chooses those items, the initial weights and their order.
+    """
+    heads, rows = Heads.of(labels), plan(folds, groups, cap, seed)
+    x = torch.as_tensor(np.ascontiguousarray(codes), dtype=torch.float32)
+    learn, tune = [r.learn for r in rows], [r.tune[:_TUNING] for r in rows]
+    scales = [_Scale.of(x[torch.from_numpy(r)]) for r in learn]
+    generator = torch.Generator().manual_seed(seed)
+    net = _Net.start(len(rows), x.shape[1], hidden, heads.log_prior(heads.at(learn)), generator)
+    best = _train(net, _Set.of(x, learn, scales, heads), _Set.of(x, tune, scales, heads), heads, generator,
+                  rate, epochs, patience)  # fmt: skip
+
+    def logits(fold: int, at: Tensor, head: int) -> Tensor:
+        return best[head].one(fold, scales[fold](x[at]), heads.spans[head])
+
+    return predict(heads, folds, logits)
+
+
+@dataclass(frozen=True)
+class _Scale:
+    mean: Tensor
+    scale: Tensor
+
+    @classmethod
+    def of(cls, x: Float[Tensor, "m d"]) -> _Scale:
+        mean, scale = x.mean(0), x.std(0)
+        return cls(mean, torch.where(scale > _FLAT * (1e-30 + mean.abs()), scale, torch.inf))
+
+    def __call__(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        return (x - self.mean) / self.scale
+
+
+@dataclass(frozen=True)
+class _Set:
+    x: Float[Tensor, "f m d"]
+    labels: Int[Tensor, "f m h"]
+
+    @classmethod
+    def of(cls, x: Tensor, rows: list[np.ndarray], scales: list[_Scale], heads: Heads) -> _Set:
+        z = stack([s(x[torch.from_numpy(r)]) for s, r in zip(scales, rows, strict=True)])
+        return cls(z, heads.at(rows))
+
+
+@dataclass
+class _Net:
+    """One network per fold: two layers of weights and biases, the fold in front."""
+
+    tensors: list[Tensor]
+
+    @classmethod
+    def start(cls, folds: int, d: int, hidden: int, log_prior: Tensor, generator: torch.Generator) -> _Net:
+        first = torch.randn(1, d, hidden, generator=generator).expand(folds, -1, -1) * math.sqrt(2 / d)
+        second = torch.zeros(folds, hidden, log_prior.shape[1])  # at first it says the class frequencies
+        return cls([first.clone(), torch.zeros(folds, 1, hidden), second, log_prior[:, None].clone()])
+
+    def __call__(self, x: Float[Tensor, "f m d"]) -> Float[Tensor, "f m c"]:
+        w1, b1, w2, b2 = self.tensors
+        return torch.baddbmm(b2, torch.baddbmm(b1, x, w1).relu(), w2)
+
+    def one(self, fold: int, x: Float[Tensor, "n d"], span: slice) -> Float[Tensor, "n c"]:
+        w1, b1, w2, b2 = (t[fold] for t in self.tensors)
+        return (x @ w1 + b1).relu() @ w2[:, span] + b2[:, span]
+
+    def copy(self) -> _Net:
+        return _Net([t.detach().clone() for t in self.tensors])
+
+    def take(self, other: _Net, folds: Bool[Tensor, " f"]) -> None:
+        """Take over the other's weights in some folds."""
+        for mine, its in zip(self.tensors, other.tensors, strict=True):
+            mine[folds] = its.detach()[folds]
+
+
+def _train(
+    net: _Net, learn: _Set, tune: _Set, heads: Heads, generator: torch.Generator, rate: float, epochs: int,
+    patience: int,
+) -> list[_Net]:  # fmt: skip
+    """One network per factor, each fold's as it was when it tuned best."""
+    best = [net.copy() for _ in heads.sizes]
+    loss = heads.losses(net(tune.x), tune.labels)
+    for tensor in net.tensors:
+        tensor.requires_grad_()
+    adam, idle = torch.optim.Adam(net.tensors, lr=rate), 0
+    for _ in range(epochs):
+        _epoch(net, learn, heads, adam, generator)
+        with torch.no_grad():
+            now = heads.losses(net(tune.x), tune.labels)
+        better = now < loss - _GAIN
+        loss, idle = torch.where(better, now, loss), 0 if better.any() else idle + 1
+        for h, kept in enumerate(best):
+            kept.take(net, better[:, h])
+        if idle >= patience:
+            break
+    return best
+
+
+def _epoch(net: _Net, learn: _Set, heads: Heads, adam: torch.optim.Adam, generator: torch.Generator) -> None:
+    folds, m = learn.x.shape[:2]
+    size = min(512, max(64, m // 8))
+    order = torch.rand(folds, m, generator=generator).argsort(1)
+    which = torch.arange(folds)[:, None]
+    for batch in order.split(size, 1):
+        with torch.enable_grad():
+            loss = heads.losses(net(learn.x[which, batch]), learn.labels[which, batch]).sum()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()

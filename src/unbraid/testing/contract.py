@@ -1,0 +1,317 @@
+"""`check_method`: the whole contract, for our methods and for anybody's."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unbraid.core.card import Card
+from unbraid.core.config import from_json, override, to_json
+from unbraid.core.errors import ContractError, DataError
+from unbraid.core.fields import Field, Fields
+from unbraid.core.method import Alone, At, Decodes, Infers, Method, Samples, Source, Stage
+from unbraid.core.parts import Parts, check_parts
+from unbraid.training.build import build
+from unbraid.training.feed import budget, feed
+from unbraid.training.fit import fit, own_chance
+from unbraid.training.runs import Run
+from unbraid.training.signals import InterruptedRunError
+from unbraid.training.stepper import Stepper
+
+Make = Callable[[], Method[Any]]
+
+
+def check_method(
+    cls: type[Method[Any]], data: Source | Mapping[str, Source], config: Any = None, *, seed: int = 0
+) -> list[str]:
+    """Hold the contract and its four laws against a method.
+
+    Args:
+        cls: The method class.
+        data: A small data set with the fields it needs, or several by name.
+        config: Options; the preset "tiny" where None.
+        seed: Of the runs it makes.
+
+    Returns:
+        The names of the checks that were made, in order.
+
+    Raises:
+        ContractError: A check failed; names it and what was seen.
+
+    >>> from unbraid.methods.latent.ae import AE
+    >>> from unbraid.testing.made import tiny_vectors
+    >>> check_method(AE, tiny_vectors())[:3]
+    ['card', 'config', 'fields']
+    """
+    sources = dict(data) if isinstance(data, Mapping) else {"train": data}
+    chosen = config if config is not None else override(cls.Config(), cls.presets.get("tiny", {}))
+    subject = _Subject(cls, chosen, sources, seed)
+    done = []
+    for check in _CHECKS:
+        try:
+            check(subject)
+        except ContractError as error:
+            raise ContractError(
+                error.expected, got=error.got, where=f"{cls.__name__}, check '{_name(check)}'"
+            ) from error
+        done.append(_name(check))
+    return done
+
+
+class _Subject:
+    """A method class under examination."""
+
+    def __init__(self, cls: type[Method[Any]], config: Any, sources: Mapping[str, Source], seed: int) -> None:
+        self.cls, self.config, self.sources, self.seed = cls, config, sources, seed
+        self.first = next(iter(sources.values()))
+
+    def make(self) -> Method[Any]:
+        return build(self.cls, self.config, self.first.fields, self.seed)
+
+    def trained(self) -> Method[Any]:
+        method = self.make()
+        fit(method, self.sources, seed=self.seed)
+        return method
+
+    def batch(self, n: int = 6) -> dict[str, Tensor]:
+        return self.first.take(torch.arange(n) % len(self.first))
+
+
+def _name(check: Callable[[_Subject], None]) -> str:
+    return check.__name__.removeprefix("_check_").replace("_", " ")
+
+
+def _demand(true: bool, expected: str, got: object) -> None:
+    if not true:
+        raise ContractError(expected, got=str(got))
+
+
+def _check_card(s: _Subject) -> None:
+    _demand(isinstance(getattr(s.cls, "card", None), Card), "a card of type Card", getattr(s.cls, "card", None))
+    _demand(bool(s.cls.card.summary), "a card with a summary", "an empty one")
+
+
+def _check_config(s: _Subject) -> None:
+    _demand(from_json(type(s.config), to_json(s.config)) == s.config, "a config that survives JSON", s.config)
+    for name, changes in {**s.cls.presets, **s.cls.aliases}.items():
+        _demand(isinstance(override(s.cls.Config(), changes), s.cls.Config), f"a preset '{name}' that builds", changes)
+
+
+def _check_fields(s: _Subject) -> None:
+    try:
+        build(s.cls, s.config, Fields(), s.seed)
+    except DataError:
+        pass
+    else:
+        raise ContractError("DataError for data without the needed fields", got="no error")
+    wrong = {
+        n: Field((*f.shape, 2, 3, 5, 7), f.dtype, unit=f.unit) if n == "x" else f for n, f in s.first.fields.items()
+    }
+    try:
+        build(s.cls, s.config, Fields(**wrong), s.seed)
+    except DataError:
+        return
+    raise ContractError("DataError for observations of rank 5 and more", got="no error")
+
+
+def _check_parts(s: _Subject) -> None:
+    method = s.make().eval()
+    with torch.no_grad():
+        check_parts(method.parts(), method.encode(s.batch()))
+        check_parts(method.parts(), method.encode(s.batch(1)))
+
+
+def _check_state(s: _Subject) -> None:
+    """Law 1: what survives a step is a parameter, a buffer, a slot or an optimiser slot."""
+    method = s.make()
+    with own_chance(torch.device("cpu")):
+        for stage in method.stages():
+            for stepper, step, batch in _steps(s, method, stage, 2):
+                before = _attributes(method)
+                stepper.step(batch, step)
+                changed = [name for name, value in _attributes(method).items() if before.get(name) != value]
+                _demand(not changed, "state in parameters, buffers and slots alone", f"changed attributes {changed}")
+
+
+def _check_descent(s: _Subject) -> None:
+    """Law 2: an update moves its own parameters, and leaves nobody a gradient."""
+    method = s.make()
+    with own_chance(torch.device("cpu")):
+        for stage in method.stages():
+            for stepper, step, batch in _steps(s, method, stage, 1):
+                owned = {name for move in stepper._moves.values() for name in move.names}
+                before = {n: p.detach().clone() for n, p in method.named_parameters()}
+                stepper.step(batch, step)
+                moved = {n for n, p in method.named_parameters() if not torch.equal(p, before[n])}
+                if not (stage.before or stage.after or any(u.after for u in stage.updates)):
+                    _demand(moved <= owned, "updates that move their own parameters", sorted(moved - owned))
+                left = [n for n, p in method.named_parameters() if p.grad is not None]
+                _demand(not left, "no gradient left behind", left)
+
+
+def _check_chance(s: _Subject) -> None:
+    """Law 3: the same seed gives the same bits, whatever the caller's generators did; they are left alone."""
+    first = s.trained().tensors()
+    torch.rand(7)
+    before = torch.get_rng_state()
+    second = s.trained().tensors()
+    _demand(torch.equal(before, torch.get_rng_state()), "the caller's generator untouched", "it moved")
+    _same(first, second, "the same bits from the same seed")
+
+
+def _check_sums(s: _Subject) -> None:
+    """Law 4: a loss is a mean, so a batch doubled item by item gives the same value (noise aside)."""
+    method = s.make()
+    with own_chance(torch.device("cpu")):
+        for stage in method.stages():
+            for stepper, _, batch in _steps(s, method, stage, 1):
+                for update in stage.updates:
+                    once, twice = (_silent_total(stepper, update.loss, b) for b in (batch, _doubled(batch)))
+                    if once is None or twice is None:
+                        continue
+                    scale = max(1.0, abs(once))
+                    if method.card.scope == "item":
+                        _demand(abs(once - twice) < 0.2 * scale, f"a mean in update '{update.name}'", (once, twice))
+
+
+def _check_resume(s: _Subject) -> None:
+    """A run stopped in the middle of each stage and resumed ends in the same bits."""
+    whole = s.trained().tensors()
+    for number, stage in enumerate(s.make().stages()):
+        steps = budget(stage, s.sources)
+        for stop in {max(1, steps // 2), steps} if steps else set():
+            with tempfile.TemporaryDirectory() as folder:
+                run = Run.create(Path(folder) / "run", {})
+                try:
+                    fit(s.make(), s.sources, seed=s.seed, run=run, progress=_StopAt(number, stop))
+                except InterruptedRunError:
+                    torch.rand(3)
+                method = s.make()
+                fit(method, s.sources, seed=s.seed, run=run)
+            _same(whole, method.tensors(), f"the same bits after a stop at step {stop} of stage '{stage.name}'")
+
+
+def _check_save_and_load(s: _Subject) -> None:
+    trained, fresh = s.trained(), s.make()
+    fresh.load_tensors(trained.tensors())
+    _same(trained.tensors(), fresh.tensors(), "the same tensors after loading")
+    with torch.no_grad():
+        one, two = (m.eval().encode(s.batch()) for m in (trained, fresh))
+    _same(dict(one), dict(two), "the same parts after loading")
+
+
+def _check_scope(s: _Subject) -> None:
+    if s.cls.card.scope != "item":
+        return
+    method = s.make().eval()
+    with torch.no_grad():
+        together = method.encode(s.batch(6))
+        alone = Parts.cat([method.encode({k: v[i : i + 1] for k, v in s.batch(6).items()}) for i in range(6)])
+    for name in together:
+        close = torch.allclose(together[name].float(), alone[name].float(), atol=1e-4, rtol=1e-3)
+        _demand(close, f"part '{name}' of an item the same in any batch", "other values")
+
+
+def _check_capabilities(s: _Subject) -> None:
+    method = s.make().eval()
+    batch = s.batch()
+    with torch.no_grad():
+        parts = method.encode(batch)
+        if isinstance(method, Decodes):
+            made = method.decode(parts)
+            _demand(made.shape == batch["x"].shape, f"decode to give {tuple(batch['x'].shape)}", tuple(made.shape))
+            one, other = parts.rows(slice(0, 3)), parts.rows(slice(3, 6))
+            for spec in method.parts():
+                back = one.swap(other, spec.name)[0].swap(one.swap(other, spec.name)[1], spec.name)
+                _same(dict(one), dict(back[0]), f"two swaps of '{spec.name}' to be the identity")
+        if isinstance(method, Infers):
+            mean, spread = method.posterior(batch)
+            _demand(set(mean) == set(spread) <= set(parts), "posteriors of declared parts", list(mean))
+        if isinstance(method, Samples):
+            drawn = method.sample(3, torch.Generator().manual_seed(0))
+            _demand(drawn.shape == (3, *batch["x"].shape[1:]), "samples like the data", tuple(drawn.shape))
+
+
+_CHECKS: tuple[Callable[[_Subject], None], ...] = (
+    _check_card,
+    _check_config,
+    _check_fields,
+    _check_parts,
+    _check_state,
+    _check_descent,
+    _check_chance,
+    _check_sums,
+    _check_resume,
+    _check_save_and_load,
+    _check_scope,
+    _check_capabilities,
+)
+
+
+class _StopAt:
+    """A progress that asks the run to stop after a step of a stage, as a signal would."""
+
+    def __init__(self, stage: int, step: int) -> None:
+        self.left, self.step = stage, step
+        self.begun = -1
+
+    def begin(self, what: str, total: int, done: int = 0) -> None:
+        self.begun += 1
+
+    def advance(self, done: int, terms: Mapping[str, float] | None = None) -> None:
+        if self.begun == self.left and done == self.step and terms is None:
+            import signal
+
+            signal.raise_signal(signal.SIGTERM)
+
+    def end(self) -> None:
+        return
+
+
+def _steps(s: _Subject, method: Method[Any], stage: Stage, n: int) -> Iterator[tuple[Stepper, int, Any]]:
+    if stage.solve is not None:
+        method.eval()
+        with torch.no_grad():
+            stage.solve(s.sources, At(stage.name))
+    steps = budget(stage, s.sources)
+    if not steps:
+        return
+    stepper = Stepper(method, stage, seed=s.seed, steps=steps)
+    device = torch.device("cpu")
+    drawn = feed(stage, s.sources, seed=s.seed, first=0, steps=min(n, steps), world=Alone(), device=device)
+    for step, (_, batch) in enumerate(drawn):
+        yield stepper, step, batch
+
+
+def _attributes(method: nn.Module) -> dict[str, str]:
+    """Plain attributes of all submodules, less what torch itself keeps there."""
+    kept = {}
+    for where, module in method.named_modules():
+        for name, value in vars(module).items():
+            if name not in ("training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
+                kept[f"{where}.{name}"] = repr(value) if not isinstance(value, Tensor) else repr(value.tolist())
+    return kept
+
+
+def _silent_total(stepper: Stepper, loss: Any, batch: Any) -> float | None:
+    torch.manual_seed(0)
+    terms = loss(batch, At(stepper.stage.name, 0, stepper.steps))
+    if terms is None:
+        return None
+    pairs = [t if isinstance(t, tuple) else (1.0, t) for t in terms.values()]
+    return float(sum(w * t.detach().float().mean() for w, t in pairs))
+
+
+def _doubled(batch: Any) -> Any:
+    return {k: _doubled(v) if isinstance(v, Mapping) else v.repeat_interleave(2, 0) for k, v in batch.items()}
+
+
+def _same(one: Mapping[str, Tensor], two: Mapping[str, Tensor], what: str) -> None:
+    _demand(set(one) == set(two), what, f"other names {sorted(set(one) ^ set(two))}")
+    differ = [name for name in one if not torch.equal(one[name], two[name])]
+    _demand(not differ, what, f"differences in {differ}")

@@ -1,0 +1,18 @@
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real data sets, or a visible skip."""
+    folder = os.environ.get("UNBRAID_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("UNBRAID_DATA is not set")
+    return Path(folder)
