@@ -76,7 +76,11 @@ def _first_step(method: Traced, batch: dict[str, torch.Tensor], arrays: dict[str
 
 def _trace(method: Traced, batch: dict[str, torch.Tensor], steps: int, arrays: dict[str, np.ndarray]) -> set[str]:
     stepper = Stepper(method, method.stages()[0], seed=0, steps=steps)
-    weights = {"reconstruction": 1.0, "quantisation": method.config.quantisation, "commitment": method.config.commitment}
+    weights = {
+        "reconstruction": 1.0,
+        "quantisation": method.config.quantisation,
+        "commitment": method.config.commitment,
+    }
     trace = []
     for step in range(steps):
         terms = stepper.step(batch, step).numbers()

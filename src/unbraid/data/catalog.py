@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from unbraid.core.errors import DataError, nearest
-from unbraid.data.dataset import Dataset
+from unbraid.data.codes import PLAIN, factors_of_npz, ids_of_npz, read_codes, read_factors
+from unbraid.data.dataset import Dataset, MemoryDataset
+from unbraid.data.readers import idx
+from unbraid.data.readers.arrays import Npz, names_of, read_npy
+from unbraid.data.readers.check import LIMIT, brief
+from unbraid.data.readers.observations import observations
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)
@@ -89,20 +100,148 @@ def sources() -> list[Source]:
     return [Source(name, m.summary, {k: _describe(o) for k, o in m.options.items()}) for name, m in _MADE.items()]
 
 
-def open_data(spec: str, *, size: int | None = None, factors: Path | None = None) -> Dataset:
-    """The data set of a name with options.
+def open_data(
+    spec: str, *, size: int | None = None, factors: Path | None = None, memory: int = 2**30, limit: int = LIMIT
+) -> Dataset:
+    """The data set behind a name with options, a path, or a name below the folder `UNBRAID_DATA`.
+
+    - `sprites:size=32,colour=true`, `discs`, `digits`: see `sources`.
+    - a folder of images: of any sizes, turned upright, the square in the middle scaled to `size`; grey if all are.
+      Subfolders give the factor `class` (and `folder`), `factors.csv` (its first column `file`) any others.
+    - `.npz`, `.npy`: the array `x` (or `images`, `imgs`, or the only one there is) and factors, see `observations` and
+      `read_codes`.
+    - `.csv`, `.parquet`: columns of numbers are the observation, `id` and `factor:NAME` what they say.
+    - IDX files such as MNIST's, or the folder they are in.
+
+    Args:
+        spec: The name or path.
+        size: Height and width that images are brought to; None leaves arrays and IDX as they are, and is 64 for
+            folders of images.
+        factors: A file with more factors, see `read_factors`; they replace those of the same name.
+        memory: Bytes that images of a folder may take; more than that are read as they are needed.
+        limit: Bytes that one file may unpack to.
+
+    Raises:
+        DataError: In one line: the file and row, what was expected, what came, what to do.
 
     >>> open_data("sprites:size=16,colour=true").fields["x"].shape
     (3, 16, 16)
     """
     name, _, tail = spec.partition(":")
-    return _open_made(name, tail, size)
+    if size is not None and not 4 <= size <= 1024:
+        raise DataError("a size from 4 to 1024 pixels", got=str(size), where="--size")
+    if name in _MADE:
+        if factors is not None:
+            raise DataError("a factor file only with your own data", got=str(factors), where=f"--data {name}")
+        return _open_made(name, tail, size)
+    path = _find(spec)
+    return (
+        _open_folder(spec, path, size, factors, memory)
+        if path.is_dir()
+        else _open_file(spec, path, size, factors, limit)
+    )
+
+
+def _find(spec: str) -> Path:
+    beside = os.environ.get("UNBRAID_DATA")
+    places = [Path(spec)] + ([Path(beside) / spec] if beside else [])
+    try:
+        places = [place.expanduser() for place in places]
+        found = [place for place in places if spec.strip() and place.exists()]
+    except (OSError, RuntimeError):  # a name too long, a home of nobody
+        found = []
+    if found:
+        return found[0]
+    head = spec.partition(":")[0]
+    known = {name for place in places for name in _children(place.parent)} | (set() if "/" in spec else {*_MADE})
+    hint = nearest(Path(head).name, known - {head})
+    fix = hint if hint.startswith("did") else f"choose from {', '.join(_MADE)}, or give a path"
+    got = f"nothing of that name here{' or below UNBRAID_DATA' if beside else ''}"
+    raise DataError("a data set or a path", got=got, fix=fix, where=f"--data {brief(spec, 120)}")
+
+
+def _children(folder: Path) -> list[str]:
+    try:
+        return sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _open_folder(name: str, folder: Path, size: int | None, factors: Path | None, memory: int) -> Dataset:
+    from unbraid.data.readers import images
+
+    idx_file = idx.find_idx(folder)
+    if idx_file is not None:
+        return _with_factors(idx.open_idx(name, idx_file, size), factors)
+    files = images.find_images(folder)
+    if not files:
+        raise _no_images(folder)
+    table = images.class_table(files)
+    beside = folder / "factors.csv"
+    for path in (beside if beside.exists() else None, factors):
+        table = table if path is None else table.joined(read_factors(path, files, len(files)))
+    return images.open_images(name, folder, files, table, size or 64, memory)
+
+
+def _no_images(folder: Path) -> DataError:
+    found = _children(folder)
+    readable = [name for name in found if Path(name).suffix.lower() in PLAIN]
+    got = f"none ({', '.join(found[:4])}{', ...' if len(found) > 4 else ''})" if found else "an empty folder"
+    fix = f"open a file in it: {folder / readable[0]}" if readable else "put .png or .jpg files in it"
+    return DataError("a folder with images", got=got, fix=fix, where=str(folder))
+
+
+def _open_file(name: str, path: Path, size: int | None, factors: Path | None, limit: int) -> Dataset:
+    suffix = path.suffix.lower()
+    if idx.is_idx(path):
+        return _with_factors(idx.open_idx(name, path, size), factors)
+    if suffix not in PLAIN:
+        fix = "give the folder that holds it" if suffix in _PICTURES else "convert it to one of these"
+        kinds = f"{', '.join(PLAIN)}, an IDX file or a folder of images"
+        raise DataError(kinds, got=f"'{path.name}'", fix=fix, where=str(path))
+    if suffix == ".npz":
+        return _with_factors(_open_npz(name, path, size, limit), factors)
+    if suffix == ".npy":
+        x, unit = observations(read_npy(path, limit), str(path), size)
+        return _with_factors(MemoryDataset(name, x, unit=unit), factors)
+    if size is not None:
+        raise DataError("images, where a size is asked for", got="a table", fix="leave --size out", where=str(path))
+    codes = read_codes(path, limit)
+    x = torch.from_numpy(np.concatenate(list(codes.parts.values()), 1))
+    return _with_factors(MemoryDataset(name, x, codes.factors, codes.ids), factors)
+
+
+def _open_npz(name: str, path: Path, size: int | None, limit: int) -> MemoryDataset:
+    with Npz(path, limit) as npz:
+        key = _observed(npz, path)
+        x, unit = observations(npz.read(key), f"{path}: array '{key}'", size)
+        table = factors_of_npz(npz, len(x), path, [key])
+        return MemoryDataset(name, x, table, ids_of_npz(npz, len(x), path), unit=unit)
+
+
+def _observed(npz: Npz, path: Path) -> str:
+    """The array that holds the observations."""
+    for name in ("x", "images", "imgs"):
+        if name in npz.headers:
+            return name
+    reserved = ("factors", "latents_classes")
+    several = [name for name, h in npz.headers.items() if len(h.shape) >= 2 and name not in reserved]
+    if len(several) != 1:
+        got, fix = names_of(npz.headers), "name the observations 'x'"
+        raise DataError("an array 'x', or only one of two axes or more", got=got, fix=fix, where=str(path))
+    return several[0]
+
+
+def _with_factors(data: MemoryDataset, factors: Path | None) -> MemoryDataset:
+    return data if factors is None else data.with_factors(read_factors(factors, data.own_ids, len(data)))
 
 
 def _open_made(name: str, tail: str, size: int | None) -> Dataset:
     made = _MADE[name]
     options = _read_options(name, tail, made.options)
-    if size is not None and "size" in made.options and "size" not in options:
+    if size is not None and "size" not in made.options:
+        raise DataError("no size", got=str(size), fix=f"{name} has one size only", where="--size")
+    if size is not None and "size" not in options:
         options["size"] = _read_value(name, "size", str(size), made.options["size"])
     return made.open(**options)
 
@@ -115,7 +254,9 @@ def _read_options(name: str, tail: str, known: Mapping[str, _Option]) -> dict[st
             fix = nearest(key, known) if known else f"{name} takes none"
             raise DataError(f"an option of {name}", got=f"'{key}'", fix=fix, where=f"--data {name}")
         if not equals:
-            raise DataError(f"{key}=VALUE", got=f"'{item}'", fix=f"{key} takes {_describe(known[key])}", where=name)
+            raise DataError(
+                f"{key}=VALUE", got=f"'{item}'", fix=f"{key} takes {_describe(known[key])}", where=f"--data {name}"
+            )
         if key in options:
             raise DataError("each option once", got=f"'{key}' twice", where=f"--data {name}")
         options[key] = _read_value(name, key, text, known[key])

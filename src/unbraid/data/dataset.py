@@ -112,6 +112,15 @@ class MemoryDataset(Dataset):
         return self._table.rows(indices.cpu())
 
     @property
+    def own_ids(self) -> list[str] | None:
+        """The rows' names where they have any of their own."""
+        return self._ids
+
+    def with_factors(self, more: FactorTable) -> MemoryDataset:
+        """The same items with more factors, which replace those of the same name."""
+        return MemoryDataset(self.name, self._x, self._table.joined(more), self._ids, unit=self.fields["x"].unit)
+
+    @property
     def hash(self) -> str:
         if self._hash is None:
             content = {"x": self._x, "factors": self._codes, "known": self._known}

@@ -1,52 +1,74 @@
-"""Batches in a given order: taken directly from fast sets, read ahead by worker processes from slow ones."""
+"""Batches of a data set, read ahead by worker processes where taking them is slow."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-Pair = tuple[Tensor, dict[str, Tensor]]
+from unbraid.core.errors import UnbraidError
+from unbraid.data.dataset import Dataset, Device
+
+Taken = dict[str, Tensor]
 
 
 def batches(
-    dataset: Any, index_batches: Iterable[Int[Tensor, "*index"]], device: torch.device | str, workers: int = 2
-) -> Iterator[Pair]:
-    """Each index tensor with its batch, in order.
+    dataset: Dataset, index_batches: Iterable[Tensor], device: Device = "cpu", workers: int = 2
+) -> Iterator[tuple[Tensor, Taken]]:
+    """The batches of some index tensors, in their order.
+
+    Nobody else's source of chance is touched, and errors come out as they went in.
 
     Args:
-        dataset: Has `take`; a true attribute `slow` sends it through worker processes.
-        index_batches: Index tensors of any shape.
+        dataset: Where the items come from.
+        index_batches: One index tensor, of any shape, per batch; may be endless.
         device: Where the batches shall lie.
-        workers: Processes that read ahead of a slow set.
+        workers: Processes that read ahead when the data set is slow; with 0 this process reads by itself.
+
+    Yields:
+        The indices and their batch.
     """
-    if not getattr(dataset, "slow", False):
-        for indices in index_batches:
-            yield indices, dataset.take(indices, device)
+    if not dataset.slow or workers == 0:
+        yield from ((indices, dataset.take(indices, device)) for indices in index_batches)
         return
-    ahead: DataLoader[Any] = DataLoader(
-        _ByBatch(dataset), batch_size=None, sampler=_Order(index_batches), num_workers=workers
+    on_gpu = torch.device(device).type == "cuda"
+    loader: DataLoader[Taken | _Failure] = DataLoader(
+        _Taking(dataset),
+        batch_size=None,
+        sampler=index_batches,  # whole index tensors in the place of numbers
+        num_workers=workers,
+        prefetch_factor=2,
+        pin_memory=on_gpu,
+        generator=torch.Generator(),  # or it draws its seed from the global one
     )
-    for indices, batch in ahead:
-        yield indices, {name: t.to(device) for name, t in batch.items()}
+    for batch in loader:
+        if isinstance(batch, _Failure):
+            raise batch.error()
+        yield batch["index"], {name: value.to(device, non_blocking=on_gpu) for name, value in batch.items()}
 
 
-class _ByBatch(TorchDataset[Any]):
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
+@dataclass(frozen=True)
+class _Failure:
+    """An error on its way out of a worker: raised there it would come back as a traceback in a message."""
 
-    def __getitem__(self, indices: Tensor) -> Pair:
-        return indices, self.dataset.take(indices)
+    kind: type[UnbraidError]
+    told: dict[str, str]
+
+    def error(self) -> UnbraidError:
+        return self.kind(**self.told)
 
 
-class _Order(torch.utils.data.Sampler[Any]):
-    def __init__(self, index_batches: Iterable[Tensor]) -> None:
-        self.index_batches = index_batches
+class _Taking(TorchDataset["Taken | _Failure"]):
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.index_batches)
+    def __getitem__(self, indices: Tensor) -> Taken | _Failure:
+        try:
+            return self._dataset.take(indices)
+        except UnbraidError as error:
+            told = {name: getattr(error, name) for name in ("expected", "got", "fix", "where")}
+            return _Failure(type(error), told)

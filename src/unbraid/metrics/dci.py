@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from unbraid.metrics._quiet import quiet
+
 _TINY = 1e-11
 _TREES = 100
 _SECONDS_PER_CELL = 4e-7
@@ -71,7 +73,8 @@ def dci_fit(
         if len(np.unique(train)) < 2:
             accuracy[:, k] = 1.0, np.mean(test == train[0])
             continue
-        model = GradientBoostingClassifier(random_state=seed).fit(codes, train)
+        with quiet():
+            model = GradientBoostingClassifier(random_state=seed).fit(codes, train)
         importance[:, k] = np.abs(model.feature_importances_)
         accuracy[:, k] = np.mean(model.predict(codes) == train), np.mean(model.predict(codes_test) == test)
     return DciFit(importance, accuracy[0], accuracy[1])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from unbraid.metrics._quiet import quiet
 from unbraid.metrics.gauges import active_by_range
 from unbraid.metrics.information import entropy, information_matrix, label_encode, standardise
 
@@ -112,12 +112,10 @@ def _one_hot(codes: np.ndarray) -> Any:
 
 
 def _log_loss(columns: Any, labels: np.ndarray) -> float:
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100, tol=1e-4)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with quiet():
         model.fit(columns, labels)
     chance = model.predict_proba(columns)[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(chance, np.finfo(np.float64).eps)).mean())

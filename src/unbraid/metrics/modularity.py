@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from unbraid.metrics._quiet import quiet
 from unbraid.metrics.information import standardise
 
 
@@ -84,9 +84,7 @@ def _auc(scores: np.ndarray, positive: np.ndarray) -> float:
 
 
 def _logistic(codes: np.ndarray, labels: np.ndarray) -> Any:
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with quiet():
         return LogisticRegression().fit(codes, labels)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from jaxtyping import Float, Int
 
+from unbraid.metrics._quiet import quiet
 from unbraid.metrics.mig import top_gap
 
 
@@ -63,11 +62,9 @@ def sap(matrix: Float[np.ndarray, "l k"]) -> float:
 
 
 def _accuracy(codes: np.ndarray, train: np.ndarray, codes_test: np.ndarray, test: np.ndarray, seed: int) -> float:
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
     model = LinearSVC(C=0.01, class_weight="balanced", random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with quiet():
         model.fit(codes.astype(np.float64), train)
     return float(np.mean(model.predict(codes_test.astype(np.float64)) == test))

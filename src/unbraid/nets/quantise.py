@@ -54,5 +54,5 @@ class ScalarQuantiser(nn.Module):
     def forward(self, x: Float[Tensor, "batch latents"]) -> Quantised:
         """The nearest value of each latent's book."""
         ids = (x[:, :, None] - self.book).abs().argmin(2)
-        quantised = self.book.T.gather(0, ids)
+        quantised = self.book.gather(1, ids.T).T
         return Quantised(x + (quantised - x).detach(), quantised, ids)

@@ -18,7 +18,7 @@ SIZES = (16, 32, 64)
 _SHAPES, _SCALES, _ORIENTATIONS, _PLACES, _HUES = ("square", "ellipse", "heart"), 6, 40, 32, 8
 
 # In units of the image's width, at the largest scale. Every shape stays within 0.235 of its centre and centres keep
-# 0.25 from the border, so that even at 16 pixels no shape touches it.
+# 0.25 from the border, so that nothing is ever cut off.
 _SIDE = 0.165
 _AXES = (0.23, 0.125)
 _LOBE, _LIFT = 0.13, 0.048

@@ -102,7 +102,7 @@ def read_npy(path: Path, limit: int = LIMIT) -> np.ndarray:
 
 def save_npz(stream: IO[bytes], arrays: dict[str, np.ndarray]) -> None:
     """Write arrays of numbers and text as `.npz`, packed."""
-    np.savez_compressed(stream, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(stream, allow_pickle=False, **arrays)
 
 
 def _open_zip(stream: IO[bytes], path: Path) -> zipfile.ZipFile:

@@ -8,23 +8,26 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from unbraid.core.errors import DataError
 from unbraid.data.dataset import Dataset, Device, MemoryDataset, content_hash, describe
 from unbraid.data.factors import FactorTable
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+_BY_SUFFIX = {".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".pgm": "PPM"} | {f".{f.lower()}": f for f in _FORMATS}
+SUFFIXES = frozenset(_BY_SUFFIX)
+"""How the names of image files end; what is in them may be any of these formats."""
+
 PIXELS = 100_000_000
 """An image that claims more pixels is refused before it is unpacked."""
 
-_THREADS = 4
+_THREADS, _SPAN, _TURNED = 2, 64, 0x0112
 
 
 def find_images(folder: Path) -> list[str]:
@@ -40,28 +43,38 @@ def find_images(folder: Path) -> list[str]:
 
 
 def class_table(files: Sequence[str]) -> FactorTable:
-    """The factor `class`: the first folder on each file's way; missing for files beside such folders."""
-    classes = [file.partition("/")[0] if "/" in file else "" for file in files]
-    if not any(classes):
+    """What the folders tell: `class`, the folder that holds each file, and `folder`, the first one on its way.
+
+    A class is missing for files beside such folders; the second factor is there when folders lie in folders.
+
+    >>> class_table(["train/cat/0.png", "test/dog/0.png"]).names
+    ('folder', 'class')
+    """
+    way = [file.split("/")[:-1] for file in files]
+    if not any(way):
         return FactorTable.empty(len(files))
-    return FactorTable.from_columns({"class": classes}, {"class": "categorical"})
+    columns = {"class": [folders[-1] if folders else None for folders in way]}
+    if any(len(folders) > 1 for folders in way):
+        columns = {"folder": [folders[0] if folders else None for folders in way], **columns}
+    return FactorTable.from_columns(columns, dict.fromkeys(columns, "categorical"))
 
 
 def open_images(
     name: str, folder: Path, files: Sequence[str], table: FactorTable, size: int, memory: int = 2**30
 ) -> Dataset:
     """A data set of images: as uint8 in memory when that takes at most `memory` bytes, else a `FolderDataset`."""
-    grey = _all(lambda file: _is_grey(folder / file), files)
-    channels = 1 if all(grey) else 3
-    if len(files) * channels * size * size > memory:
-        return FolderDataset(name, folder, files, table, size, channels)
-    x = torch.empty(len(files), channels, size, size, dtype=torch.uint8)
+    if 3 * len(files) * size * size > memory:
+        grey = all(_all(lambda row: _is_grey(folder / files[row]), len(files)))
+        return FolderDataset(name, folder, files, table, size, 1 if grey else 3)
+    x = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
 
-    def put(row: int) -> None:
-        x[row] = torch.from_numpy(load_image(folder / files[row], size, channels))
+    def put(row: int) -> bool:
+        pixels = load_image(folder / files[row], size)
+        x[row] = torch.from_numpy(pixels)
+        return len(pixels) == 1
 
-    _all(put, range(len(files)))
-    return MemoryDataset(name, x, table, files)
+    grey = all(_all(put, len(files)))
+    return MemoryDataset(name, x[:, :1].contiguous() if grey else x, table, files)
 
 
 class FolderDataset(Dataset):
@@ -116,26 +129,33 @@ class FolderDataset(Dataset):
         return [self._files[int(i)] for i in indices]
 
 
-def load_image(path: Path, size: int, channels: int) -> np.ndarray:
+def load_image(path: Path, size: int, channels: int | None = None) -> np.ndarray:
     """One image (channels, size, size) uint8: turned upright, its middle square, scaled.
+
+    Args:
+        path: The file.
+        size: Height and width to bring it to.
+        channels: 1 or 3; None takes 1 for a grey image and 3 for any other.
 
     Raises:
         DataError: It cannot be read, is cut short, or claims more than `PIXELS`.
     """
-    with _reading(path), Image.open(path) as image:
-        _check_claim(image, path)
-        mode = "L" if channels == 1 else "RGB"
+    with _opened(path) as image:
+        mode = "L" if channels == 1 or (channels is None and _grey(image)) else "RGB"
         image.draft(mode, (2 * size, 2 * size))  # JPEG: unpack no more than is needed
-        upright = _plain(ImageOps.exif_transpose(image), path).convert(mode)
-        fitted = ImageOps.fit(upright, (size, size), method=Image.Resampling.BILINEAR)
-        pixels = np.asarray(fitted, dtype=np.uint8)
-    return pixels[None] if channels == 1 else np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
+        upright = _plain(image if image.getexif().get(_TURNED, 1) == 1 else ImageOps.exif_transpose(image), path)
+        upright = upright if upright.mode == mode else upright.convert(mode)
+        pixels = np.array(ImageOps.fit(upright, (size, size), method=Image.Resampling.BILINEAR))
+    return pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)
 
 
 def _is_grey(path: Path) -> bool:
-    with _reading(path), Image.open(path) as image:
-        _check_claim(image, path)
-        return image.mode in ("L", "1", "LA") or image.mode.startswith("I;16")
+    with _opened(path) as image:
+        return _grey(image)
+
+
+def _grey(image: Image.Image) -> bool:
+    return image.mode in ("L", "1", "LA") or image.mode.startswith("I;16")
 
 
 def _plain(image: Image.Image, path: Path) -> Image.Image:
@@ -147,24 +167,30 @@ def _plain(image: Image.Image, path: Path) -> Image.Image:
     return image.convert("RGBA") if image.mode == "P" and "transparency" in image.info else image
 
 
-def _check_claim(image: Image.Image, path: Path) -> None:
-    width, height = image.size
-    if width * height > PIXELS:
-        raise DataError(f"at most {PIXELS // 10**6} megapixels", got=f"{width} x {height}", where=str(path))
-
-
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The image with its header read; whatever goes wrong in the block comes out as a `DataError`."""
+    likely = _BY_SUFFIX.get(path.suffix.lower(), "PNG")
     try:
-        yield
+        with Image.open(path, formats=(likely, *(f for f in _FORMATS if f != likely))) as image:
+            width, height = image.size
+            if width * height > PIXELS:
+                raise _too_large(path, f"{width} x {height}")
+            yield image
     except DataError:
         raise
     except Image.DecompressionBombError:
-        got = "a header that claims far more"
-        raise DataError(f"at most {PIXELS // 10**6} megapixels", got=got, where=str(path)) from None
+        raise _too_large(path, "a header that claims far more") from None
+    except UnidentifiedImageError:
+        got, fix = f"none of {', '.join(_FORMATS)}, or a damaged one", "replace or remove it"
+        raise DataError("a readable image", got=got, fix=fix, where=str(path)) from None
     except Exception as error:  # decoders raise what they like: OSError, SyntaxError, struct.error, ...
         text = " ".join(str(error).replace(str(path), "").split())[:80] or type(error).__name__
         raise DataError("a readable image", got=text, fix="replace or remove it", where=str(path)) from None
+
+
+def _too_large(path: Path, got: str) -> DataError:
+    return DataError(f"at most {PIXELS // 10**6} megapixels", got=got, fix="scale it down", where=str(path))
 
 
 @contextmanager
@@ -175,11 +201,13 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _all(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-    """The work on each item, on a few threads (decoders let go of the interpreter); the first error in order wins."""
-    with _quiet(), ThreadPoolExecutor(_THREADS) as pool:
+def _all(work: Callable[[int], bool], count: int) -> list[bool]:
+    """The work on each row, on a few threads (decoders let go of the interpreter); the first error in order wins."""
+    starts = range(0, count, _SPAN)
+    with _quiet(), ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
         try:
-            return list(pool.map(work, items))
+            spans = pool.map(lambda start: [work(row) for row in range(start, min(start + _SPAN, count))], starts)
+            return [answer for span in spans for answer in span]
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

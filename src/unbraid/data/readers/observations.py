@@ -70,7 +70,7 @@ def _pixels(x: np.ndarray, where: str) -> np.ndarray:
     low, high = x.min(), x.max()
     whole = x.dtype.kind != "f" or (high > 1 and _is_whole(x))
     if whole and low >= 0 and high <= 1:
-        return (x * 255).astype(np.uint8)
+        return (x * 255).astype(np.uint8, copy=False)
     if whole and low >= 0 and high <= 255:
         return x.astype(np.uint8, copy=False)
     if x.dtype.kind != "f":

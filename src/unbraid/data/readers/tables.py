@@ -16,7 +16,7 @@ from unbraid.data.factors import FactorKind, FactorTable
 from unbraid.data.readers.check import LIMIT, brief, check_finite, check_size, open_bytes, plain_size
 
 FACTOR = "factor:"
-_CELLS = 2**18
+_CELLS, _LONGEST = 2**18, 2**25
 
 Column = Sequence[object] | np.ndarray
 
@@ -38,12 +38,12 @@ class Table:
     numbers: np.ndarray
 
 
-def read_table(path: Path, keep: Callable[[str, int], bool], limit: int = LIMIT) -> Table:
+def read_table(path: Path, keep: Callable[[str], bool], limit: int = LIMIT) -> Table:
     """A `.csv` (comma, semicolon or tab; UTF-8; a first line that names the columns) or `.parquet` file.
 
     Args:
         path: The file.
-        keep: (name, position) of a column -> whether to keep it as it is; all others must hold numbers.
+        keep: The name of a column -> whether to keep it as it is; all others must hold numbers.
         limit: Bytes the file may have.
     """
     if path.suffix.lower() == ".parquet":
@@ -91,13 +91,13 @@ def _plain(value: object) -> str:
     return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
-def _read_csv(path: Path, keep: Callable[[str, int], bool], limit: int) -> Table:
-    with open_bytes(path) as stream:
+def _read_csv(path: Path, keep: Callable[[str], bool], limit: int) -> Table:
+    with open_bytes(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as stream:
         check_size(path, limit)
-        rows = _rows(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), path)
+        rows = _rows(stream, path)
         _, header = next(rows, (0, []))
         names = _names(header, path)
-        kept = [j for j, name in enumerate(names) if keep(name, j)]
+        kept = [j for j, name in enumerate(names) if keep(name)]
         rest = [j for j in range(len(names)) if j not in set(kept)]
         other: dict[str, list[object]] = {names[j]: [] for j in kept}
         blocks: list[np.ndarray] = []
@@ -118,7 +118,7 @@ def _rows(stream: io.TextIOWrapper, path: Path) -> Iterator[tuple[int, list[str]
         start = stream.read(2**16).partition("\n")[0]
         stream.seek(0)
         delimiter = max(",;\t", key=start.count)
-        reader = csv.reader(stream, delimiter=delimiter, strict=True)
+        reader = csv.reader(_lines(stream, path), delimiter=delimiter, strict=True)
         for cells in reader:
             if cells:
                 yield reader.line_num, cells
@@ -126,6 +126,14 @@ def _rows(stream: io.TextIOWrapper, path: Path) -> Iterator[tuple[int, list[str]
         raise DataError("text in UTF-8", got="other bytes", fix="save it as UTF-8", where=str(path)) from None
     except csv.Error as error:
         raise DataError("rows of comma-separated values", got=str(error), where=str(path)) from None
+
+
+def _lines(stream: io.TextIOWrapper, path: Path) -> Iterator[str]:
+    """Lines, none of them read to an end that never comes."""
+    while line := stream.readline(_LONGEST):
+        if len(line) == _LONGEST:
+            raise DataError(f"lines of fewer than {_LONGEST} characters", got="a longer one", where=str(path))
+        yield line
 
 
 def _names(header: list[str], path: Path) -> list[str]:
@@ -176,7 +184,8 @@ def _to_numbers(block: list[Row], rest: list[int], names: list[str], first: int,
         return np.zeros((len(block), 0), dtype=np.float32)
     try:
         with np.errstate(over="ignore"):
-            numbers = np.array([[cells[j] for j in rest] for _, cells in block]).astype(np.float32)
+            # To float64 at once: an array of text would give every cell the room of the longest.
+            numbers = np.array([[cells[j] for j in rest] for _, cells in block], dtype=np.float64).astype(np.float32)
     except ValueError:
         raise _no_number(block, rest, names, first, path) from None
     check_finite(numbers, str(path), [names[j] for j in rest], first)
@@ -194,7 +203,7 @@ def _no_number(block: list[Row], rest: list[int], names: list[str], first: int, 
     return DataError("numbers", got="something else", where=str(path))
 
 
-def _read_parquet(path: Path, keep: Callable[[str, int], bool], limit: int) -> Table:
+def _read_parquet(path: Path, keep: Callable[[str], bool], limit: int) -> Table:
     parquet = need("pyarrow.parquet", extra="tables")
     with open_bytes(path):
         check_size(path, limit)
@@ -212,7 +221,7 @@ def _read_parquet(path: Path, keep: Callable[[str, int], bool], limit: int) -> T
     if not table.num_rows:
         raise DataError("at least one row", got="none", where=str(path))
     columns = {name: _arrow_column(table.column(j)) for j, name in enumerate(names)}
-    other = {name: column for j, (name, column) in enumerate(columns.items()) if keep(name, j)}
+    other = {name: column for name, column in columns.items() if keep(name)}
     rest = [name for name in columns if name not in other]
     numbers = np.zeros((table.num_rows, len(rest)), dtype=np.float32)
     for j, name in enumerate(rest):

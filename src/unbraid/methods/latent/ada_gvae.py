@@ -32,6 +32,7 @@ class AdaGVAE(GaussianVAE["AdaGVAE.Config"]):
         claim="Its MIG is higher than that of the unsupervised VAEs.",
     )
     aliases = {"ada-ml-vae": {"aggregate": "ml"}}
+    presets = {**GaussianVAE.presets, "quick": {**GaussianVAE.presets["quick"], "batch": 32}}
 
     @dataclass(frozen=True)
     class Config(Options):

@@ -21,7 +21,7 @@ class AE(Autoencoder[Options]):
         claim="It reconstructs better than every regularised autoencoder of its size, and its latents are mixed.",
     )
     presets = {
-        "quick": {"optim.lr": 1e-3, "steps": 3000},
+        "quick": {"width": 128, "optim.lr": 1e-3, "steps": 3000},
         "tiny": {"latents": 4, "width": 16, "batch": 8, "steps": 12, "optim.lr": 1e-3},
     }
 

@@ -18,6 +18,7 @@ LogProbabilities = list[Float[np.ndarray, "n c"]]
 """One array per factor: the log-probability of each class, rows as in the codes."""
 
 _CHUNK = 20_000
+_MOST = 40.0  # logits beyond this are as good as certain, and all sums stay in single precision
 
 
 @dataclass(frozen=True)
@@ -74,30 +75,36 @@ class Heads:
         return [slice(int(e) - s, int(e)) for e, s in zip(ends, self.sizes, strict=True)]
 
     @property
-    def owner(self) -> Int[Tensor, " c"]:
-        """The factor of each column."""
-        return torch.repeat_interleave(torch.arange(len(self.sizes)), torch.tensor(self.sizes))
+    def owner(self) -> Float[Tensor, "c h"]:
+        """1 where a column belongs to a factor."""
+        factor = torch.repeat_interleave(torch.arange(len(self.sizes)), torch.tensor(self.sizes))
+        return torch.nn.functional.one_hot(factor, len(self.sizes)).float()
 
-    def at(self, rows: list[np.ndarray]) -> Int[Tensor, "f m h"]:
-        """The labels of each fold's rows, padded with -1."""
-        return stack([self.labels[torch.from_numpy(r)] for r in rows], -1)
+    def at(self, rows: list[np.ndarray]) -> Float[Tensor, "f m c"]:
+        """1 at the true class of each factor of each fold's rows; 0 where unknown and in the padding."""
+        found = torch.zeros(len(rows), max(map(len, rows)), sum(self.sizes))
+        for f, r in enumerate(rows):
+            for h, span in enumerate(self.spans):
+                y = self.labels[torch.from_numpy(r), h]
+                found[f, : len(r), span].scatter_(1, y.clamp(min=0)[:, None], (y >= 0).float()[:, None])
+        return found
 
-    def log_prior(self, labels: Int[Tensor, "f m h"]) -> Float[Tensor, "f c"]:
+    def log_prior(self, true: Float[Tensor, "f m c"]) -> Float[Tensor, "f 1 c"]:
         """Log-frequencies of the classes in each fold, half an item added to each."""
-        found = []
-        for h, size in enumerate(self.sizes):
-            counts = torch.stack([torch.bincount(y[y >= 0], minlength=size) for y in labels[..., h]]) + 0.5
-            found.append((counts / counts.sum(1, keepdim=True)).log())
-        return torch.cat(found, 1)
+        counts = true.sum(1, keepdim=True) + 0.5
+        return (counts / (counts @ self.owner @ self.owner.mT)).log()
 
-    def losses(self, logits: Float[Tensor, "f m c"], labels: Int[Tensor, "f m h"]) -> Float[Tensor, "f h"]:
+    def probabilities(self, logits: Float[Tensor, "f m c"], known: Float[Tensor, "f m h"]) -> Float[Tensor, "f m c"]:
+        """Softmax within each factor, 0 where it is unknown; overwrites the logits."""
+        weights = logits.clamp_(-_MOST, _MOST).exp_()
+        return weights.mul_((known / (weights @ self.owner)) @ self.owner.mT)
+
+    def losses(self, logits: Float[Tensor, "f m c"], true: Float[Tensor, "f m c"]) -> Float[Tensor, "f h"]:
         """Mean loss in nats over the known labels, for each fold and factor."""
-        found = []
-        for h, span in enumerate(self.spans):
-            y, known = labels[..., h].clamp(min=0), labels[..., h] >= 0
-            picked = logits[..., span].log_softmax(-1).gather(-1, y[..., None])[..., 0]
-            found.append(-(picked * known).sum(1) / known.sum(1).clamp(min=1))
-        return torch.stack(found, 1)
+        logits = logits.clamp(-_MOST, _MOST)
+        known = true @ self.owner
+        total = ((logits.exp() @ self.owner).log() * known).sum(1) - (logits * true).sum(1) @ self.owner
+        return total / known.sum(1).clamp(min=1)
 
 
 def stack(tensors: list[Tensor], fill: float = 0) -> Tensor:

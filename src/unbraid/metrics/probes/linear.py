@@ -14,10 +14,10 @@ from unbraid.metrics.probes.common import Heads, Labels, LogProbabilities, Rows,
 
 STRENGTHS = (1.0, 30.0, 1000.0)
 """Precisions of the Gaussian prior on the weights of standardised codes to choose from."""
-_ITERATIONS = 60
+_ITERATIONS = 50
 _TOLERANCE = 2e-3
 _FLAT = 1e-6
-_TUNING = 4000
+_TUNING = 2000
 
 
 def linear(
@@ -27,7 +27,7 @@ def linear(
     groups: Int[np.ndarray, " n"] | None = None,
     *,
     strengths: Sequence[float] = STRENGTHS,
-    cap: int = 20_000,
+    cap: int = 10_000,
     seed: int = 0,
 ) -> LogProbabilities:
     """Out-of-fold log-probabilities of a ridge multinomial regression for each factor.
@@ -94,8 +94,8 @@ def _tuned(x: Tensor, heads: Heads, rows: list[Rows], strengths: Sequence[float]
     many = len(strengths)
     z, spread = _turn(axes, x, learn), stack([a.spread for a in axes])
     each = torch.tensor(strengths).repeat_interleave(len(rows))[:, None].expand(-1, len(heads.sizes))
-    labels = heads.at(learn)
-    found = _descend(z.repeat(many, 1, 1), labels.repeat(many, 1, 1), heads, spread.repeat(many, 1), each)
+    true = heads.at(learn).repeat(many, 1, 1)
+    found = _descend(z.repeat(many, 1, 1), true, heads, spread.repeat(many, 1), each)
     held = _turn(axes, x, tune).repeat(many, 1, 1)
     losses = heads.losses(torch.baddbmm(found.bias, held, found.weights), heads.at(tune).repeat(many, 1, 1))
     best = losses.reshape(many, len(rows), -1).argmin(0)
@@ -104,7 +104,7 @@ def _tuned(x: Tensor, heads: Heads, rows: list[Rows], strengths: Sequence[float]
 
 def _descend(
     z: Float[Tensor, "f m d"],
-    labels: Int[Tensor, "f m h"],
+    true: Float[Tensor, "f m c"],
     heads: Heads,
     spread: Float[Tensor, "f d"],
     strength: Float[Tensor, "f h"],
@@ -114,33 +114,22 @@ def _descend(
     The Hessian of the multinomial log-likelihood is at most half the Gram matrix (Boehning, 1992), here the identity
     times the number of items: the step needs no search, and all problems go in one batch.
     """
-    owner = heads.owner
-    ridge = (strength[:, None, :] / spread[:, :, None])[..., owner]  # (F, d, C)
-    items = (labels >= 0).sum(1).clamp(min=1).float()[:, None, :]  # (F, 1, H)
-    step, step_bias = 1 / (items[..., owner] / 2 + ridge), (2 / items)[..., owner]
-    weights = torch.zeros(len(z), z.shape[2], len(owner))
-    bias = heads.log_prior(labels)[:, None, :]
-    ahead, ahead_bias, speed = weights, bias, torch.ones(len(z), 1, len(heads.sizes))
-    collect = torch.nn.functional.one_hot(owner, len(heads.sizes)).float()  # (C, H)
+    owner, known = heads.owner, true @ heads.owner
+    items = known.sum(1, keepdim=True).clamp(min=1)  # (F, 1, H)
+    ridge = (strength @ owner.mT)[:, None] / spread[:, :, None]  # (F, d, C)
+    step, step_bias = 1 / (items @ owner.mT / 2 + ridge), 2 / (items @ owner.mT)
+    weights, bias = torch.zeros_like(ridge), heads.log_prior(true)
+    ahead, ahead_bias, speed = weights, bias, torch.ones_like(items)
     for _ in range(_ITERATIONS):
-        residual = _residual(torch.baddbmm(ahead_bias, z, ahead), labels, heads)
+        residual = heads.probabilities(torch.baddbmm(ahead_bias, z, ahead), known).sub_(true)
         slope, slope_bias = z.mT @ residual + ridge * ahead, residual.sum(1, keepdim=True)
         new, new_bias = ahead - step * slope, ahead_bias - step_bias * slope_bias
         move, move_bias = new - weights, new_bias - bias
-        uphill = ((slope * move).sum(1, keepdim=True) + slope_bias * move_bias) @ collect > 0
+        uphill = ((slope * move).sum(1, keepdim=True) + slope_bias * move_bias) @ owner > 0
         faster = torch.where(uphill, 1.0, (1 + (1 + 4 * speed**2).sqrt()) / 2)
-        push = torch.where(uphill, 0.0, (speed - 1) / faster)[..., owner]
+        push = torch.where(uphill, 0.0, (speed - 1) / faster) @ owner.mT
         weights, bias, speed = new, new_bias, faster
         ahead, ahead_bias = new + push * move, new_bias + push * move_bias
-        if float(move.abs().max()) < _TOLERANCE * (1e-3 + float(weights.abs().max())):
+        if float(move.abs().max()) < _TOLERANCE * (1e-2 + float(weights.abs().max())):
             break
     return _Found(weights, bias)
-
-
-def _residual(logits: Float[Tensor, "f m c"], labels: Int[Tensor, "f m h"], heads: Heads) -> Float[Tensor, "f m c"]:
-    """Predicted less true class, 0 where the label is unknown; overwrites the logits."""
-    for h, span in enumerate(heads.spans):
-        y, known = labels[..., h, None].clamp(min=0), (labels[..., h, None] >= 0).float()
-        part = logits[..., span].softmax(-1).mul_(known)
-        logits[..., span] = part.scatter_add_(-1, y, -known)
-    return logits

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unbraid.metrics.probes.common import Heads, Labels, LogProbabilities, plan, predict, stack
 
-_TUNING = 4000
+_TUNING = 2000
 _GAIN = 1e-4
 _FLAT = 1e-6
 
@@ -24,9 +24,9 @@ def mlp(
     groups: Int[np.ndarray, " n"] | None = None,
     *,
     hidden: int = 128,
-    rate: float = 2e-3,
-    epochs: int = 60,
-    patience: int = 5,
+    rate: float = 3e-3,
+    epochs: int = 40,
+    patience: int = 4,
     cap: int = 20_000,
     seed: int = 0,
 ) -> LogProbabilities:
@@ -78,7 +78,7 @@ class _Scale:
 @dataclass(frozen=True)
 class _Set:
     x: Float[Tensor, "f m d"]
-    labels: Int[Tensor, "f m h"]
+    true: Float[Tensor, "f m c"]
 
     @classmethod
     def of(cls, x: Tensor, rows: list[np.ndarray], scales: list[_Scale], heads: Heads) -> _Set:
@@ -95,8 +95,8 @@ class _Net:
     @classmethod
     def start(cls, folds: int, d: int, hidden: int, log_prior: Tensor, generator: torch.Generator) -> _Net:
         first = torch.randn(1, d, hidden, generator=generator).expand(folds, -1, -1) * math.sqrt(2 / d)
-        second = torch.zeros(folds, hidden, log_prior.shape[1])  # at first it says the class frequencies
-        return cls([first.clone(), torch.zeros(folds, 1, hidden), second, log_prior[:, None].clone()])
+        second = torch.zeros(folds, hidden, log_prior.shape[2])  # at first it says the class frequencies
+        return cls([first.clone(), torch.zeros(folds, 1, hidden), second, log_prior.clone()])
 
     def __call__(self, x: Float[Tensor, "f m d"]) -> Float[Tensor, "f m c"]:
         w1, b1, w2, b2 = self.tensors
@@ -121,14 +121,14 @@ def _train(
 ) -> list[_Net]:  # fmt: skip
     """One network per factor, each fold's as it was when it tuned best."""
     best = [net.copy() for _ in heads.sizes]
-    loss = heads.losses(net(tune.x), tune.labels)
+    loss = heads.losses(net(tune.x), tune.true)
     for tensor in net.tensors:
         tensor.requires_grad_()
     adam, idle = torch.optim.Adam(net.tensors, lr=rate), 0
     for _ in range(epochs):
         _epoch(net, learn, heads, adam, generator)
         with torch.no_grad():
-            now = heads.losses(net(tune.x), tune.labels)
+            now = heads.losses(net(tune.x), tune.true)
         better = now < loss - _GAIN
         loss, idle = torch.where(better, now, loss), 0 if better.any() else idle + 1
         for h, kept in enumerate(best):
@@ -145,7 +145,7 @@ def _epoch(net: _Net, learn: _Set, heads: Heads, adam: torch.optim.Adam, generat
     which = torch.arange(folds)[:, None]
     for batch in order.split(size, 1):
         with torch.enable_grad():
-            loss = heads.losses(net(learn.x[which, batch]), learn.labels[which, batch]).sum()
+            loss = heads.losses(net(learn.x[which, batch]), learn.true[which, batch]).sum()
         adam.zero_grad()
         loss.backward()
         adam.step()

@@ -1,0 +1,255 @@
+"""The command line: thin, no logic."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from unbraid._version import __version__
+from unbraid.core.catalog import catalog, find
+from unbraid.core.errors import ConfigError, NumericsError, UnbraidError
+from unbraid.training.signals import InterruptedRunError
+
+app = typer.Typer(
+    name="unbraid",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Learn, measure and steer representations made of named parts.\n\nTry: `unbraid train`",
+    epilog="`--debug` anywhere shows the full traceback of an error.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="The data sets that can be named.")
+app.add_typer(data_app, name="data")
+
+
+class SteerVerb(StrEnum):
+    """What `unbraid steer` can do."""
+
+    traverse = "traverse"
+    interpolate = "interpolate"
+    swap = "swap"
+    replace = "replace"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"unbraid {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    del version
+
+
+@app.command("list")
+def list_methods() -> None:
+    """The methods, one a line."""
+    for name, entry in catalog().items():
+        print(f"{name:<14} {entry.year or '':<5} {entry.summary}")
+
+
+@app.command(epilog="Example: `unbraid show qlae`")
+def show(name: Annotated[str, typer.Argument(help="A method.")]) -> None:
+    """What a method is: its paper, parts, claim, options and where their defaults come from."""
+    from unbraid.describe import describe
+
+    print(describe(find(name)))
+
+
+@app.command(epilog="Examples: `unbraid train` · `unbraid train qlae --data sprites:size=32 --steps 300 --out runs/q`")
+def train(
+    name: Annotated[str | None, typer.Argument(help="A method; the default one where left out.")] = None,
+    data: Annotated[str | None, typer.Option(help="A name with options, or a file or folder of yours.")] = None,
+    preset: Annotated[str | None, typer.Option(help="quick, paper, or another that `show` lists.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of training.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of everything drawn.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change an option.")] = None,
+    size: Annotated[int | None, typer.Option(help="Bring images to this side.")] = None,
+    factors: Annotated[str | None, typer.Option(help="A CSV, parquet or npz file with factors.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; a new one under runs/ where left out.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run.")] = None,
+    start: Annotated[str | None, typer.Option(help="Begin from the weights of this run.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32 or bf16.")] = None,
+    no_audit: Annotated[bool, typer.Option("--no-audit", help="Leave out audit, pictures and report.")] = False,
+) -> None:
+    """Learn the parts of some data, audit and steer them, and write a report."""
+    from unbraid import verbs
+    from unbraid.training.progress import for_terminal
+
+    options = {"method": name, "data": data, "preset": preset, "seed": seed, "size": size, "factors": factors}
+    options |= {"start": start, "device": device, "precision": precision}
+    given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    changes: dict[str, Any] = {} if steps is None else {"steps": steps}
+    changes |= dict(_assignment(text) for text in set_ or [])
+    if changes:
+        given["set"] = changes
+    if no_audit:
+        given["audit"] = False
+    if resume is not None:
+        if out is not None:
+            raise ConfigError("--resume without --out", got=str(out), fix="a resumed run stays in its folder")
+        for line in verbs.resume(resume, given, for_terminal()):
+            print(f"note: {line}", file=sys.stderr)
+        folder = resume
+    else:
+        folder = verbs.train(verbs.Request(**given), out, for_terminal())
+    _summarise(folder)
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError("KEY=VALUE", got=f"'{text}'", where="--set")
+    return key, value
+
+
+def _summarise(folder: Path) -> None:
+    from unbraid.training.files import read_json
+
+    if (folder / "audit.json").exists():
+        from unbraid.audit import Audit
+
+        found = Audit.from_json(read_json(folder / "audit.json"))
+        print(found.table())
+    report = folder / "report.html"
+    print(f"report: {report}" if report.exists() else f"run: {folder}")
+
+
+@app.command(epilog="Examples: `unbraid audit runs/x` · `unbraid audit codes.csv --factors f.csv --free-of code=site`")
+def audit(
+    target: Annotated[Path, typer.Argument(metavar="RUN|CODES", help="A run, or a file of codes.")],
+    factors: Annotated[Path | None, typer.Option(help="Factors of the codes, by row or by id.")] = None,
+    group: Annotated[str | None, typer.Option(help="The factor whose groups no split may cut.")] = None,
+    part: Annotated[list[str] | None, typer.Option(metavar="NAME=COLUMNS", help="A part: id=0-15,20.")] = None,
+    carries: Annotated[list[str] | None, typer.Option(metavar="PART=FACTORS", help="What it should know.")] = None,
+    free_of: Annotated[list[str] | None, typer.Option(metavar="PART=FACTORS", help="What it should not.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Scores, separated by commas; `none` for none.")] = None,
+    samples: Annotated[int, typer.Option(min=50, help="Most items of a run.")] = 5000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the splits.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for audit.json, audit.csv and audit.html.")] = None,
+) -> None:
+    """Which part knows which factor, and does a part know what it should not?"""
+    from unbraid.jobs import audit_target
+    from unbraid.training.progress import for_terminal
+
+    found, written = audit_target(
+        target,
+        factors=factors,
+        group=group,
+        parts=part or [],
+        carries=carries or [],
+        free_of=free_of or [],
+        metrics=metrics,
+        samples=samples,
+        seed=seed,
+        out=out,
+        progress=for_terminal(),
+    )
+    for sentence in found.sentences():
+        print(sentence)
+    print()
+    print(found.table())
+    for path in written:
+        print(f"wrote {path}")
+
+
+@app.command(epilog="Example: `unbraid steer runs/x swap --part latents[3] 0 7`")
+def steer(
+    run: Annotated[Path, typer.Argument(help="A finished run.")],
+    verb: Annotated[SteerVerb, typer.Argument(help="What to do.")],
+    items: Annotated[list[int] | None, typer.Argument(help="Positions in the data: one, or two.")] = None,
+    part: Annotated[list[str] | None, typer.Option(help="A part, or a column such as latents[3].")] = None,
+    steps: Annotated[int | None, typer.Option(min=2, max=64, help="Pictures in a row.")] = None,
+    beyond: Annotated[float, typer.Option(min=0.0, help="Leave the range of the data by this share of it.")] = 0.0,
+    value: Annotated[float | None, typer.Option(help="What `replace` sets.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A .png, .gif or .npz file.")] = None,
+) -> None:
+    """Change one part and keep the rest: traverse, interpolate, swap, replace."""
+    from unbraid import verbs
+
+    pair = verb in (SteerVerb.interpolate, SteerVerb.swap)
+    chosen = items or ([0, 1] if pair else [0])
+    print(f"wrote {verbs.steer(run, verb.value, part or [], chosen, out, steps=steps, beyond=beyond, value=value)}")
+
+
+@app.command(epilog="Example: `unbraid embed runs/x my_images --out codes.npz`")
+def embed(
+    run: Annotated[Path, typer.Argument(help="A finished run.")],
+    data: Annotated[str, typer.Argument(help="What `train --data` takes.")],
+    out: Annotated[Path, typer.Option(help="A .npz, .csv or .parquet file.")],
+    size: Annotated[int | None, typer.Option(help="Bring images to this side.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most items.")] = None,
+) -> None:
+    """The parts of each item of a data set, with its id and known factors."""
+    from unbraid import verbs
+
+    print(f"wrote {verbs.embed(run, data, out, size=size, limit=limit)}")
+
+
+@app.command(epilog="Examples: `unbraid verify qlae` · `unbraid verify --all --json verdicts.json`")
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Methods.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every method that has a claim.")] = False,
+    seeds: Annotated[str | None, typer.Option(help="Separated by commas; the claim's own where left out.")] = None,
+    json_: Annotated[Path | None, typer.Option("--json", help="Write the verdicts here.")] = None,
+) -> None:
+    """Does a method do what its paper claims, against its own ablation?"""
+    from unbraid.claims import verify_command
+    from unbraid.training.progress import for_terminal
+
+    print(verify_command(names or [], all_, seeds, json_, for_terminal()))
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """What can be opened by name."""
+    from unbraid.jobs import list_data
+
+    print(list_data())
+
+
+@data_app.command("show", epilog="Example: `unbraid data show sprites:size=32,colour=true`")
+def data_show(name: Annotated[str, typer.Argument(help="A name with options, or a path.")]) -> None:
+    """Items, shape and factors of a data set."""
+    from unbraid.jobs import show_data
+
+    print(show_data(name))
+
+
+def main() -> None:
+    """Run the command line; what a user can mend ends with one line and exit code 2."""
+    debug = "--debug" in sys.argv
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    sys.exit(run(arguments, debug))
+
+
+def run(arguments: list[str], debug: bool = False) -> int:
+    """The exit code of a command: 0, 2 for what the user can mend, 130 or 143 when stopped by a signal."""
+    try:
+        code = app(arguments, standalone_mode=False, prog_name="unbraid")
+    except click.exceptions.Exit as stop:
+        return int(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (InterruptedRunError, KeyboardInterrupt, click.Abort) as stop:
+        number = stop.signal if isinstance(stop, InterruptedRunError) else 2
+        saved = "saved; go on with `unbraid train --resume DIR`" if isinstance(stop, InterruptedRunError) else "stopped"
+        print(saved, file=sys.stderr)
+        return 128 + number
+    except UnbraidError as error:
+        if debug:
+            raise
+        print(f"unbraid: {error}", file=sys.stderr)
+        return 1 if isinstance(error, NumericsError) else 2
+    return code if isinstance(code, int) else 0

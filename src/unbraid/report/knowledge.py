@@ -1,0 +1,245 @@
+"""What an audit found, laid out for a page: the heat map, the findings in order of weight, the answer in a sentence.
+
+Reads `audit.json` as plain data: rows of {part, column, factor, probe, bits, share, share_low, share_high, verdict,
+declared, note, ...}, scores and gauges by part, notes, sentences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from unbraid.report.palette import level
+from unbraid.report.words import finite, interval, listed, percent
+
+Row = Mapping[str, Any]
+
+_WEIGHT = {"leaks": 5, "carries": 4, "knows": 3, "not decided": 2, "clean": 1, "no evidence": 0}
+_MARKS = {"leaks": "✕ leaks", "carries": "✓ carries", "clean": "✓ clean", "knows": "knows", "not decided": "? undecided"}
+_MOST_COLUMNS, _MOST_FINDINGS = 40, 9
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One part or column and one factor.
+
+    Attributes:
+        share: Of the factor's entropy, as text.
+        range: Its interval, as text; may be empty.
+        shade: Level of the palette.
+        verdict: As the audit says it.
+        mark: The verdict as a short text; empty for "no evidence".
+        declared: "should" or "should not" know the factor, or empty.
+        title: Everything in one line, for pointers.
+    """
+
+    share: str
+    range: str
+    shade: int
+    verdict: str
+    mark: str
+    declared: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the heat map; a cell is None where the audit has nothing."""
+
+    name: str
+    whole: bool
+    cells: tuple[Cell | None, ...]
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """The leakage table.
+
+    Attributes:
+        factors: Names, with the entropy in bits as text.
+        lines: Parts, each followed by its columns.
+        left_out: Columns that are not shown because they know least.
+        declared: Whether any cell is declared.
+        verdicts: Those that occur, heaviest first.
+    """
+
+    factors: tuple[tuple[str, str], ...]
+    lines: tuple[Line, ...]
+    left_out: int
+    declared: bool
+    verdicts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one part knows of one factor, for the first screen.
+
+    Attributes:
+        factor: Its name.
+        part: Name of the part.
+        share: Of the factor's entropy that the whole part knows, 0..1.
+        text: The same as text, with the interval.
+        column: The column that knows most; empty without columns.
+        column_share: Its share, 0..1.
+        column_text: The same as text.
+        verdict: As the audit says it.
+        mark: The verdict as a short text.
+        declared: "should", "should not" or empty.
+    """
+
+    factor: str
+    part: str
+    share: float
+    text: str
+    range: str
+    column: str
+    column_share: float
+    column_text: str
+    verdict: str
+    mark: str
+    declared: str
+
+
+def rows_of(audit: Mapping[str, Any]) -> list[Row]:
+    """The rows that name a part and a factor."""
+    return [row for row in audit.get("rows") or () if "part" in row and "factor" in row]
+
+
+def heat_map(audit: Mapping[str, Any]) -> HeatMap | None:
+    """The leakage table; None without rows."""
+    strongest = _strongest(rows_of(audit))
+    if not strongest:
+        return None
+    factors = list(dict.fromkeys(str(row["factor"]) for row in strongest.values()))
+    parts = list(dict.fromkeys(part for part, _, _ in strongest))
+    lines: list[Line] = []
+    left_out = 0
+    for part in parts:
+        columns = sorted({column for p, column, _ in strongest if p == part and column is not None})
+        kept = _most_telling(strongest, part, columns, factors)
+        left_out += len(columns) - len(kept)
+        for column in (None, *kept):
+            cells = tuple(_cell(strongest.get((part, column, factor))) for factor in factors)
+            if any(cells):
+                lines.append(Line(part if column is None else f"{part}[{column}]", column is None, cells))
+    found = [cell for line in lines for cell in line.cells if cell]
+    verdicts = sorted({cell.verdict for cell in found}, key=lambda v: -_WEIGHT.get(v, 0))
+    heads = tuple((factor, _entropy(strongest, factor)) for factor in factors)
+    return HeatMap(heads, tuple(lines), left_out, any(cell.declared for cell in found), tuple(verdicts))
+
+
+def findings(audit: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """The pairs of part and factor that matter most, heaviest verdict first; declared pairs before others.
+
+    In a single part they keep the order of the factors, so that the eye finds them again.
+    """
+    strongest = _strongest(rows_of(audit))
+    wholes = [row for (_, column, _), row in strongest.items() if column is None]
+    several = len({row["part"] for row in wholes}) > 1
+    found = [_finding(row, strongest) for row in wholes]
+    if several or len(found) > _MOST_FINDINGS or any(f.declared for f in found):
+        found.sort(key=lambda f: (not f.declared, -_WEIGHT.get(f.verdict, 0), -f.share))
+    return tuple(found[:_MOST_FINDINGS])
+
+
+def answer(audit: Mapping[str, Any]) -> str:
+    """Whether the codes know the factors, in one or two sentences.
+
+    >>> rows = [{"part": "codes", "column": None, "factor": "site", "share": 0.62, "verdict": "leaks"},
+    ...         {"part": "codes", "column": None, "factor": "sex", "share": 0.001, "verdict": "no evidence"}]
+    >>> answer({"rows": rows}).replace("\\u202f", " ")
+    'Yes: site (62 %). No evidence that they know sex.'
+    """
+    best: dict[str, Row] = {}
+    for (_, column, factor), row in _strongest(rows_of(audit)).items():
+        if column is None and (factor not in best or _order(row) > _order(best[factor])):
+            best[factor] = row
+    ordered = sorted(best.items(), key=lambda item: -(finite(item[1].get("share")) or 0))
+    named = {v: [(f, r) for f, r in ordered if str(r.get("verdict")) == v] for v in _WEIGHT}
+    known = [(f, r) for f, r in ordered if str(r.get("verdict")) in ("leaks", "carries", "knows")]
+    said = [f"{f} ({percent(r.get('share'))})" for f, r in known]
+    sentences = [f"Yes: {listed(said)}."] if said else []
+    if clean := [f for f, _ in named["clean"]]:
+        sentences.append(f"Clean of {listed(clean)}.")
+    if nothing := [f for f, _ in named["no evidence"]]:
+        sentences.append(f"No evidence that they know {listed(nothing, 'or')}.")
+    if undecided := [f for f, _ in named["not decided"]]:
+        sentences.append(f"Not decided for {listed(undecided)}.")
+    return " ".join(sentences)
+
+
+def _strongest(rows: Sequence[Row]) -> dict[tuple[str, int | None, str], Row]:
+    """Of several probes the one whose verdict weighs most, then the one that reads most."""
+    best: dict[tuple[str, int | None, str], Row] = {}
+    for row in rows:
+        column = row.get("column")
+        key = (str(row["part"]), None if column is None else int(column), str(row["factor"]))
+        if key not in best or _order(row) > _order(best[key]):
+            best[key] = row
+    return best
+
+
+def _order(row: Row) -> tuple[int, float]:
+    return _WEIGHT.get(str(row.get("verdict")), 0), finite(row.get("share")) or 0.0
+
+
+def _most_telling(
+    strongest: Mapping[tuple[str, int | None, str], Row], part: str, columns: list[int], factors: list[str]
+) -> list[int]:
+    if len(columns) <= _MOST_COLUMNS:
+        return columns
+
+    def most(column: int) -> float:
+        found = (strongest.get((part, column, factor)) for factor in factors)
+        return max((finite(row.get("share")) or 0.0 for row in found if row), default=0.0)
+
+    return sorted(sorted(columns, key=most, reverse=True)[:_MOST_COLUMNS])
+
+
+def _declared(row: Row) -> str:
+    said = str(row.get("declared") or "")
+    if "free" in said or "not" in said:
+        return "should not"
+    return "should" if "carr" in said or "should" in said else ""
+
+
+def _cell(row: Row | None) -> Cell | None:
+    if row is None:
+        return None
+    verdict = str(row.get("verdict") or "")
+    share, around = percent(row.get("share")), interval(row.get("share_low"), row.get("share_high"))
+    declared = _declared(row)
+    words = [f"{row['factor']}: {share} of its entropy", f"95 % interval {around} %" if around else ""]
+    words += [f"{row['probe']} probe" if row.get("probe") else "", verdict]
+    words += [f"{declared} know it" if declared else "", str(row.get("note") or "")]
+    shade = level(finite(row.get("share")) or 0.0)
+    text = "; ".join(word for word in words if word)
+    return Cell(share, around, shade, verdict, _MARKS.get(verdict, ""), declared, text)
+
+
+def _finding(row: Row, strongest: Mapping[tuple[str, int | None, str], Row]) -> Finding:
+    part, factor = str(row["part"]), str(row["factor"])
+    columns = [(c, r) for (p, c, f), r in strongest.items() if p == part and f == factor and c is not None]
+    column, best = max(columns, key=lambda item: finite(item[1].get("share")) or 0.0, default=(None, {}))
+    share, column_share = finite(row.get("share")) or 0.0, finite(best.get("share")) or 0.0
+    verdict = str(row.get("verdict") or "")
+    return Finding(
+        factor,
+        part,
+        max(0.0, min(1.0, share)),
+        percent(row.get("share")),
+        interval(row.get("share_low"), row.get("share_high")),
+        "" if column is None else f"{part}[{column}]",
+        max(0.0, min(1.0, column_share)),
+        percent(best.get("share")),
+        verdict,
+        _MARKS.get(verdict, verdict),
+        _declared(row),
+    )
+
+
+def _entropy(strongest: Mapping[tuple[str, int | None, str], Row], factor: str) -> str:
+    bits = [finite(row.get("entropy")) for (_, _, f), row in strongest.items() if f == factor]
+    known = [b for b in bits if b is not None]
+    return f"{max(known):.2f} bits" if known else ""
