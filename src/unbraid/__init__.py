@@ -11,14 +11,21 @@ from typing import TYPE_CHECKING, Any
 from unbraid._version import __version__
 
 if TYPE_CHECKING:
-    from unbraid.audit import Audit, audit
-    from unbraid.core.method import Method, Stage, Stream, Update
-    from unbraid.core.parts import Parts, PartSpec
-    from unbraid.data.catalog import open_data
-    from unbraid.testing import check_method
-    from unbraid.training.build import build
-    from unbraid.training.fit import fit
-    from unbraid.verbs import load, train
+    from unbraid.audit import Audit as Audit
+    from unbraid.audit import audit as audit
+    from unbraid.core.method import Method as Method
+    from unbraid.core.method import Stage as Stage
+    from unbraid.core.method import Stream as Stream
+    from unbraid.core.method import Update as Update
+    from unbraid.core.parts import Parts as Parts
+    from unbraid.core.parts import PartSpec as PartSpec
+    from unbraid.data.catalog import open_data as open_data
+    from unbraid.testing import check_method as check_method
+    from unbraid.training.build import build as build
+    from unbraid.training.fit import fit as fit
+    from unbraid.verbs import Request as Request
+    from unbraid.verbs import load as load
+    from unbraid.verbs import train as train
 
 _HOME = {
     "Audit": "unbraid.audit",
@@ -33,6 +40,7 @@ _HOME = {
     "check_method": "unbraid.testing",
     "build": "unbraid.training.build",
     "fit": "unbraid.training.fit",
+    "Request": "unbraid.verbs",
     "load": "unbraid.verbs",
     "train": "unbraid.verbs",
 }

@@ -28,13 +28,8 @@ data_app = typer.Typer(no_args_is_help=True, help="The data sets that can be nam
 app.add_typer(data_app, name="data")
 
 
-class SteerVerb(StrEnum):
-    """What `unbraid steer` can do."""
-
-    traverse = "traverse"
-    interpolate = "interpolate"
-    swap = "swap"
-    replace = "replace"
+SteerVerb = StrEnum("SteerVerb", ["traverse", "interpolate", "swap", "replace"])
+"""What `unbraid steer` can do."""
 
 
 def _version(asked: bool) -> None:
@@ -177,7 +172,7 @@ def steer(
     """Change one part and keep the rest: traverse, interpolate, swap, replace."""
     from unbraid import verbs
 
-    pair = verb in (SteerVerb.interpolate, SteerVerb.swap)
+    pair = verb.value in ("interpolate", "swap")
     chosen = items or ([0, 1] if pair else [0])
     print(f"wrote {verbs.steer(run, verb.value, part or [], chosen, out, steps=steps, beyond=beyond, value=value)}")
 

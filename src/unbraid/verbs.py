@@ -19,10 +19,11 @@ from unbraid.training.progress import Progress, Silent
 from unbraid.training.runs import Run
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from unbraid.audit import Audit
-    from unbraid.core.method import Method
+    from unbraid.core.method import Infers, Method
     from unbraid.core.parts import Parts
     from unbraid.data.dataset import Dataset
     from unbraid.steer.edit import Grid
@@ -191,7 +192,7 @@ def _make(request: Request) -> tuple[Method[Any], Dataset]:
         raise ConfigError("one of fp32, bf16", got=f"'{request.precision}'", where="--precision")
     entry = find(request.method)
     cls = entry.load()
-    presets = {"paper": {}, **{name: p for name, p in cls.presets.items()}}
+    presets: dict[str, Mapping[str, Any]] = {"paper": {}, **cls.presets}
     if request.preset not in presets:
         raise ConfigError("one of " + ", ".join(presets), got=f"'{request.preset}'", where="--preset")
     config = cls.Config()
@@ -396,37 +397,34 @@ def audit_run(trained: Trained, *, samples: int = AUDITED, progress: Progress | 
         fix = "give some with --factors FILE when training"
         raise ConfigError("data with factors", got=f"none in {trained.data.name}", fix=fix)
     indices = trained.sample(samples)
-    posterior = None
-    if isinstance(trained.method, Infers):
-        posterior = posterior_of(trained, indices)
+    posterior = posterior_of(trained.method, trained.data, indices) if isinstance(trained.method, Infers) else None
     return audit(
         trained.encode(indices),
         trained.data.table(indices),
         specs=trained.method.parts(),
         posterior=posterior,
         seed=int(trained.run.facts["seed"]),
-        progress=_steps(progress),
+        progress=told(progress) if progress else None,
         **options,
     )
 
 
-def posterior_of(trained: Trained, indices: torch.Tensor) -> Any:
-    """Means and log variances of the first part that has a posterior, as arrays (N, D)."""
+def posterior_of(method: Infers, data: Dataset, indices: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Means and log variances (N, D) of the first part that has a posterior."""
     import torch
 
     with torch.no_grad():
-        pairs = [trained.method.posterior(trained.data.take(i)) for i in torch.split(indices, 512)]  # type: ignore[attr-defined]
+        pairs = [method.posterior(data.take(i)) for i in torch.split(indices, 512)]
     name = next(iter(pairs[0][0]))
-    mu, logvar = (torch.cat([p[which].matrix(name) for p in pairs]).numpy() for which in (0, 1))
+    mu, logvar = (torch.cat([pair[which].matrix(name) for pair in pairs]).numpy() for which in (0, 1))
     return mu, logvar
 
 
-def _steps(progress: Progress | None) -> Callable[[str, float], None] | None:
-    if progress is None:
-        return None
+def told(progress: Progress) -> Callable[[str, float], None]:
+    """A progress as the audit wants to be heard: what it does, and the share that is done."""
     begun = False
 
-    def tell(what: str, share: float) -> None:
+    def tell(_what: str, share: float) -> None:
         nonlocal begun
         if not begun:
             progress.begin("audit", 100)
@@ -438,8 +436,19 @@ def _steps(progress: Progress | None) -> Callable[[str, float], None] | None:
     return tell
 
 
-def audit_file(path: Path, factors: Path | None, **options: Any) -> Audit:
+Arrays = dict[str, "np.ndarray"]
+
+
+def audit_file(
+    path: Path, factors: Path | None, cut: Callable[[Arrays], Arrays] | None = None, **options: Any
+) -> Audit:
     """Audit plain codes in a file, against the factors in it or in another (see `read_codes`, `read_factors`).
+
+    Args:
+        path: The codes.
+        factors: The file with factors, or None.
+        cut: Makes other parts of those in the file.
+        options: Passed on to `unbraid.audit.audit`.
 
     Raises:
         DataError: A file cannot be read, or the rows do not match.
@@ -452,8 +461,7 @@ def audit_file(path: Path, factors: Path | None, **options: Any) -> Audit:
     table = codes.factors if factors is None else codes.factors.joined(read_factors(factors, codes.ids, len(codes)))
     if not table.factors:
         raise ConfigError("factors to audit against", got="none", fix="give some with --factors FILE", where=str(path))
-    parts = {name: codes.parts[name] for name in codes.parts}
-    return audit(parts, table, **options)
+    return audit(cut(codes.parts) if cut else codes.parts, table, **options)
 
 
 def pictures(trained: Trained, found: Audit | None, *, items: int = 10, rows: int = 12) -> list[Path]:
@@ -494,7 +502,9 @@ def tracked(found: Audit | None, floor: float = 0.1) -> dict[str, str]:
     return {name: factor for name, (_, factor) in best.items()}
 
 
-def steer(folder: Path, verb: str, parts: Sequence[str], items: Sequence[int], out: Path | None, **options: Any) -> Path:
+def steer(
+    folder: Path, verb: str, parts: Sequence[str], items: Sequence[int], out: Path | None, **options: Any
+) -> Path:
     """Steer items of a run's data and write pictures and arrays.
 
     Args:
@@ -524,9 +534,7 @@ def steer(folder: Path, verb: str, parts: Sequence[str], items: Sequence[int], o
     return paint.write_png(path, grid, tracks) if path.suffix == ".png" else paint.write_gif(path, grid, tracks)
 
 
-def _grid(
-    trained: Trained, verb: str, parts: Sequence[str], items: Sequence[int], options: Mapping[str, Any]
-) -> Grid:
+def _grid(trained: Trained, verb: str, parts: Sequence[str], items: Sequence[int], options: Mapping[str, Any]) -> Grid:
     import torch
 
     from unbraid.steer import edit

@@ -13,7 +13,7 @@ from unbraid.report.words import finite, number
 _WIDTH, _HEIGHT = 340, 168
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 10, 8, 24
 _MOST_POINTS = 300
-_LOG_ABOVE = 30.0  # ratio of largest to smallest from which a logarithmic axis shows more
+_LOG_ABOVE = 10.0  # ratio of the largest value to the middle one from which a logarithmic axis shows more
 
 Point = tuple[float, float]
 
@@ -37,8 +37,9 @@ class Curve:
     @property
     def log(self) -> bool:
         """Whether the values call for a logarithmic axis."""
-        values = [y for _, y in self.points]
-        return min(values) > 0 and max(values) / min(values) > _LOG_ABOVE
+        values = sorted(y for _, y in self.points)
+        spread = values[0] > 0 and values[-1] / values[0] > _LOG_ABOVE
+        return spread and values[len(values) // 2] < values[-1] / _LOG_ABOVE
 
     @property
     def last(self) -> str:

@@ -44,10 +44,14 @@ def sentence(facts: Facts) -> str:
     status = facts.get("status")
     if status in ("starting", "training"):
         said += "; it is not finished"
-    paper = ", ".join(str(card[k]) for k in ("title", "paper", "year") if card.get(k))
     summary = str(card.get("summary") or "").rstrip(".")
-    tail = f" {summary}." if summary else ""
-    return f"{said}.{tail}{f' ({paper})' if paper else ''}"
+    return f"{said}. {summary}." if summary else f"{said}."
+
+
+def paper(facts: Facts) -> str:
+    """Title, identifier and year of the method's paper."""
+    card = facts.get("card") or {}
+    return ", ".join(str(card[k]) for k in ("title", "paper", "year") if card.get(k))
 
 
 def command(facts: Facts) -> str:

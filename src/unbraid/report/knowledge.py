@@ -16,7 +16,7 @@ from unbraid.report.words import finite, interval, listed, percent
 Row = Mapping[str, Any]
 
 _WEIGHT = {"leaks": 5, "carries": 4, "knows": 3, "not decided": 2, "clean": 1, "no evidence": 0}
-_MARKS = {"leaks": "✕ leaks", "carries": "✓ carries", "clean": "✓ clean", "knows": "knows", "not decided": "? undecided"}
+_MARKS = {"leaks": "✕ leaks", "carries": "✓ carries", "clean": "✓ clean", "not decided": "? undecided"}
 _MOST_COLUMNS, _MOST_FINDINGS = 40, 9
 
 
@@ -29,7 +29,7 @@ class Cell:
         range: Its interval, as text; may be empty.
         shade: Level of the palette.
         verdict: As the audit says it.
-        mark: The verdict as a short text; empty for "no evidence".
+        mark: The verdict as a short text; empty for "knows" and "no evidence".
         declared: "should" or "should not" know the factor, or empty.
         title: Everything in one line, for pointers.
     """
@@ -69,6 +69,11 @@ class HeatMap:
     left_out: int
     declared: bool
     verdicts: tuple[str, ...]
+
+    @property
+    def cell(self) -> int:
+        """Least width of a cell in CSS pixels: few factors spread out, many move together."""
+        return max(84, min(128, 880 // len(self.factors)))
 
 
 @dataclass(frozen=True)
@@ -234,7 +239,7 @@ def _finding(row: Row, strongest: Mapping[tuple[str, int | None, str], Row]) -> 
         max(0.0, min(1.0, column_share)),
         percent(best.get("share")),
         verdict,
-        _MARKS.get(verdict, verdict),
+        "" if verdict == "knows" else _MARKS.get(verdict, verdict),
         _declared(row),
     )
 

@@ -64,6 +64,7 @@ def write_report(run_dir: Path) -> Path:
     page = {
         "title": f"{facts.get('method', 'run')} on {run_facts.short_data_name(facts)}",
         "lead": run_facts.sentence(facts),
+        "paper": run_facts.paper(facts),
         "steered": _in_order([p for p in pictures if p not in reconstructions]),
         "reconstructions": reconstructions,
         "charts": {field: found for field, found in charts if found},

@@ -202,7 +202,7 @@ class _Descent:
         for members, clip in self._clips:
             _clip([g for i in members if (g := gradients[i]) is not None], clip)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
+            parameter.grad = _laid_out_as(parameter, gradient)
         rate = factor(self.optim.schedule, at)
         for group, base in zip(self.optimizer.param_groups, self._base, strict=True):
             group["lr"] = base * rate
@@ -220,6 +220,13 @@ class _Descent:
     def restore(self, parameter: str, key: str, slot: Tensor) -> None:
         target = self.parameters[self.names.index(parameter)]
         self.optimizer.state[target][key] = slot.clone() if key == "step" else slot.to(target.device, copy=True)
+
+
+def _laid_out_as(parameter: Tensor, gradient: Tensor | None) -> Tensor | None:
+    """The gradient in the memory layout of its parameter: fused optimisers walk both as flat memory."""
+    if gradient is None or gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 def _flat(owners: Iterable[nn.Module | nn.Parameter]) -> Iterable[nn.Parameter]:
