@@ -221,7 +221,7 @@ def _facts(request: Request, method: Method[Any], data: Dataset, device: torch.d
     import numpy
     import torch
 
-    from unbraid import __version__
+    from unbraid._version import __version__
     from unbraid.core.config import to_json
 
     versions = {"unbraid": __version__, "torch": torch.__version__, "numpy": numpy.__version__}

@@ -14,6 +14,7 @@ _CLIP = 8.0
 _BOUND = 64.0
 _FLAT = 1e-12
 _FITTING = 10
+_NEAR = 1e-3
 
 
 @dataclass(frozen=True)
@@ -126,17 +127,15 @@ def _tempered(
     scale, curvature = _fit(a, log_q, y)
     if curvature <= _FLAT * n:
         return 0.0, 0.0, 0.0
-    steady = math.copysign(max(abs(scale), 1e-4), scale)  # gain / lambda has a limit at 0: go near enough to it
+    steady = math.copysign(max(abs(scale), _NEAR), scale)  # gain / lambda has a limit at 0: go near enough to it
     weights = log_q + steady * a
     slope = a[at, y] - _log_sum(weights)[0] / steady  # gain of each item, divided by lambda
-    ratio = max(float(slope.sum()) / steady, curvature / 4)  # total gain / lambda^2, half the curvature near 0
+    ratio = curvature / 2 if abs(scale) <= _NEAR else float(slope.sum()) / scale  # total gain / lambda^2
     count = int(units.max()) + 1
     spread = np.bincount(units, slope - slope.mean(), count)
-    steady_variance = float((spread**2).sum()) * count / (count - 1)
+    variance = float((spread**2).sum()) * count / (count - 1)
     doubt = _doubt(moments)
-    variance = steady_variance + doubt * max(moments.variance, steady_variance)
-    if moments.variance > steady_variance:
-        variance += doubt * (moments.variance - steady_variance)
+    variance = (variance + doubt * max(0.0, moments.variance - variance)) * (1 + doubt)
     root = math.copysign(math.sqrt(scale**2 * ratio / n), scale)
     error = math.sqrt(variance / n) / (2 * math.sqrt(ratio))
     reach = float(stdtrit(count - 1, 0.975)) * error

@@ -6,6 +6,7 @@ import difflib
 import importlib
 from collections.abc import Iterable
 from types import ModuleType
+from typing import Any
 
 
 class UnbraidError(Exception):
@@ -27,6 +28,14 @@ class UnbraidError(Exception):
         line += f", got {got}" if got else ""
         line += f"; {fix}" if fix else ""
         super().__init__(" ".join(line.split()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Keep the parts of the message when an error crosses processes."""
+        return _again, (type(self), self.expected, self.got, self.fix, self.where)
+
+
+def _again(cls: type[UnbraidError], expected: str, got: str, fix: str, where: str) -> UnbraidError:
+    return cls(expected, got=got, fix=fix, where=where)
 
 
 class ConfigError(UnbraidError):

@@ -75,7 +75,8 @@ class _Made:
 _MADE: Mapping[str, _Made] = {
     "sprites": _Made(
         _sprites,
-        "737,280 drawn shapes with the factors of dSprites: shape 3, scale 6, orientation 40, x 32, y 32",
+        "737,280 drawn shapes with the factors of dSprites: shape 3, scale 6, orientation 40 (circular; readable up to "
+        "a shape's symmetry only), x 32, y 32",
         {
             "size": _Option(int, 32, (16, 32, 64)),
             "colour": _Option(bool, False, (True, False), "adds the circular factor hue 8"),

@@ -24,7 +24,8 @@ class Factor:
     Attributes:
         name: As users call it.
         kind: "categorical" (no order), "ordinal" (ordered values), "circular" (the last value neighbours the first),
-            "continuous" (a number on a line).
+            "continuous" (a number on a line). A circular factor cannot be read beyond an item's symmetry: the
+            orientation of a square only up to a quarter turn.
         labels: The name of each code 0..n-1; empty for continuous factors.
     """
 

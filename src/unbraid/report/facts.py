@@ -59,7 +59,8 @@ def command(facts: Facts) -> str:
     request = facts.get("request") or {}
     if said := request.get("command") or facts.get("command"):
         return said if isinstance(said, str) else shlex.join(str(word) for word in said)
-    words = ["unbraid", "train", str(facts.get("method") or request.get("method") or ""), "--data", data_name(facts)]
+    words = ["unbraid", "train", str(facts.get("method") or request.get("method") or ""), "--data"]
+    words.append(str(request.get("data") or data_name(facts)))
     for name in _ASKED:
         value = request.get(name, facts.get(name) if name == "seed" else None)
         words += [f"--{name}", str(value)] if value is not None else []

@@ -17,7 +17,15 @@ Row = Mapping[str, Any]
 
 _WEIGHT = {"leaks": 5, "carries": 4, "knows": 3, "not decided": 2, "clean": 1, "no evidence": 0}
 _MARKS = {"leaks": "✕ leaks", "carries": "✓ carries", "clean": "✓ clean", "not decided": "? undecided"}
-_MOST_COLUMNS, _MOST_FINDINGS = 40, 9
+_MOST_COLUMNS, _MOST_FINDINGS, _MOST_NAMED = 40, 9, 7
+_SAYINGS = (
+    ("leaks", "{who} still know {what}, which they should not.", True),
+    ("knows", "{who} know {what}.", True),
+    ("carries", "{who} carry {what}, as they should.", True),
+    ("clean", "{who} are clean of {what}.", False),
+    ("no evidence", "There is no evidence that {who} know {what}.", False),
+    ("not decided", "It is not decided whether {who} know {what}.", False),
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,8 @@ class Finding:
         column_share: Its share, 0..1.
         column_text: The same as text.
         verdict: As the audit says it.
-        mark: The verdict as a short text.
+        mark: The verdict as a short text; empty for "knows".
+        bound: Share that could be there at most, as text; for clean and undecided pairs.
         declared: "should", "should not" or empty.
     """
 
@@ -103,6 +112,7 @@ class Finding:
     column_text: str
     verdict: str
     mark: str
+    bound: str
     declared: str
 
 
@@ -149,29 +159,28 @@ def findings(audit: Mapping[str, Any]) -> tuple[Finding, ...]:
 
 
 def answer(audit: Mapping[str, Any]) -> str:
-    """Whether the codes know the factors, in one or two sentences.
+    """What the codes know, in a few sentences.
 
     >>> rows = [{"part": "codes", "column": None, "factor": "site", "share": 0.62, "verdict": "leaks"},
     ...         {"part": "codes", "column": None, "factor": "sex", "share": 0.001, "verdict": "no evidence"}]
     >>> answer({"rows": rows}).replace("\\u202f", " ")
-    'Yes: site (62 %). No evidence that they know sex.'
+    'The codes still know site (62 %), which they should not. There is no evidence that they know sex.'
     """
     best: dict[str, Row] = {}
     for (_, column, factor), row in _strongest(rows_of(audit)).items():
         if column is None and (factor not in best or _order(row) > _order(best[factor])):
             best[factor] = row
     ordered = sorted(best.items(), key=lambda item: -(finite(item[1].get("share")) or 0))
-    named = {v: [(f, r) for f, r in ordered if str(r.get("verdict")) == v] for v in _WEIGHT}
-    known = [(f, r) for f, r in ordered if str(r.get("verdict")) in ("leaks", "carries", "knows")]
-    said = [f"{f} ({percent(r.get('share'))})" for f, r in known]
-    sentences = [f"Yes: {listed(said)}."] if said else []
-    if clean := [f for f, _ in named["clean"]]:
-        sentences.append(f"Clean of {listed(clean)}.")
-    if nothing := [f for f, _ in named["no evidence"]]:
-        sentences.append(f"No evidence that they know {listed(nothing, 'or')}.")
-    if undecided := [f for f, _ in named["not decided"]]:
-        sentences.append(f"Not decided for {listed(undecided)}.")
-    return " ".join(sentences)
+    said: list[str] = []
+    for verdict, sentence, with_share in _SAYINGS:
+        named = [(factor, row) for factor, row in ordered if str(row.get("verdict")) == verdict]
+        words = [f"{factor} ({percent(row.get('share'))})" if with_share else factor for factor, row in named]
+        if len(words) > _MOST_NAMED:
+            words = [*words[: _MOST_NAMED - 1], f"{len(words) - _MOST_NAMED + 1} more"]
+        if words:
+            who = "they" if sentence.startswith(("There", "It")) else "They" if said else "The codes"
+            said.append(sentence.format(who=who, what=listed(words, "or" if verdict == "no evidence" else "and")))
+    return " ".join(said)
 
 
 def _strongest(rows: Sequence[Row]) -> dict[tuple[str, int | None, str], Row]:
@@ -216,6 +225,7 @@ def _cell(row: Row | None) -> Cell | None:
     share, around = percent(row.get("share")), interval(row.get("share_low"), row.get("share_high"))
     declared = _declared(row)
     words = [f"{row['factor']}: {share} of its entropy", f"95 % interval {around} %" if around else ""]
+    words += [f"at most {_bound(row)}" if _bound(row) else ""]
     words += [f"{row['probe']} probe" if row.get("probe") else "", verdict]
     words += [f"{declared} know it" if declared else "", str(row.get("note") or "")]
     shade = level(finite(row.get("share")) or 0.0)
@@ -240,8 +250,14 @@ def _finding(row: Row, strongest: Mapping[tuple[str, int | None, str], Row]) -> 
         percent(best.get("share")),
         verdict,
         "" if verdict == "knows" else _MARKS.get(verdict, verdict),
+        _bound(row) if verdict in ("clean", "not decided") else "",
         _declared(row),
     )
+
+
+def _bound(row: Row) -> str:
+    bound = finite(row.get("bound"))
+    return "" if bound is None else percent(min(1.0, bound))
 
 
 def _entropy(strongest: Mapping[tuple[str, int | None, str], Row], factor: str) -> str:

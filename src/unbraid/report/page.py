@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from unbraid._version import __version__
 from unbraid.report import facts as run_facts
 from unbraid.report.curves import curves, svg
-from unbraid.report.knowledge import answer, findings, heat_map, rows_of
+from unbraid.report.knowledge import Row, answer, findings, heat_map, rows_of
 from unbraid.report.palette import shades
 from unbraid.report.plates import Plate, plates
-from unbraid.report.words import finite, interval, listed, number, percent, title
+from unbraid.report.words import THIN, finite, interval, listed, number, percent, title
 from unbraid.training.files import read_json, write_text
 from unbraid.training.runs import Series
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _HEADLINE = ("mig", "dci_disentanglement", "infom", "infoc", "infoe", "sap")
 _MOST_SENTENCES = 6
+_MOST_ROWS = 1000
 _ENOUGH_NUMBERS = 64  # of a gauge with one number per column that are drawn
 
 _LIMITS = (
@@ -89,13 +90,9 @@ def write_audit_page(audit_json: Mapping[str, Any], out: Path) -> Path:
     """
     audit = json.loads(audit_json) if isinstance(audit_json, str) else audit_json
     meta = audit.get("meta") or {}
-    table = heat_map(audit)
-    factors = [name for name, _ in table.factors] if table else []
-    source = str(meta.get("codes") or meta.get("source") or meta.get("name") or "these codes")
+    source = next((str(meta[k]) for k in ("codes", "source", "name") if isinstance(meta.get(k), str)), "")
     page = {
-        "title": f"Do {Path(source).name} still know {listed(factors[:4], 'or') or 'anything'}?"
-        if len(factors) <= 4
-        else f"What do {Path(source).name} still know?",
+        "title": f"What does {Path(source).name} still know?" if source else "What do these codes still know?",
         "answer": answer(audit),
         "command": str(meta.get("command") or ""),
         "reproduction": [(title(str(k)), _plain(v)) for k, v in meta.items() if k != "command" and _plain(v)],
@@ -139,7 +136,8 @@ def _audited(audit: Mapping[str, Any]) -> dict[str, Any]:
     """What both pages show of an audit."""
     lines = _scores(audit)
     found = findings(audit)
-    sentences = [str(s) for s in audit.get("sentences") or ()]
+    sentences = [str(s).replace(" %", f"{THIN}%") for s in audit.get("sentences") or ()]
+    rows, shown = rows_of(audit), _weightiest(rows_of(audit))
     return {
         "heat": heat_map(audit),
         "findings": found,
@@ -149,7 +147,8 @@ def _audited(audit: Mapping[str, Any]) -> dict[str, Any]:
         "scores": lines,
         "headline": _headline(lines, audit),
         "gauges": _gauges(audit),
-        "rows": [_row(row) for row in rows_of(audit)],
+        "rows": [_row(row) for row in shown],
+        "all_rows": len(rows),
     }
 
 
@@ -186,7 +185,7 @@ def _gauges(audit: Mapping[str, Any]) -> list[GaugeLine]:
             meaning = str((said.get("meaning") if rich else "") or _GAUGES.get(str(name), ""))
             numbers = [finite(v) or 0.0 for v in value] if isinstance(value, list) else []
             largest = max((abs(v) for v in numbers), default=0.0)
-            few = 1 < len(numbers) <= _ENOUGH_NUMBERS and largest > 0 and not isinstance(value[0], bool)
+            few = 1 < len(numbers) <= _ENOUGH_NUMBERS and any(isinstance(v, float) and v % 1 for v in value)
             bars = tuple(max(0.0, v) / largest for v in numbers) if few else ()
             found.append(GaugeLine(str(part), title(str(name)), _plain(value), bars, meaning))
     return found
@@ -206,7 +205,15 @@ def _plain(value: Any) -> str:
     return number(value) if isinstance(value, int | float) else str(value)
 
 
-def _row(row: Mapping[str, Any]) -> dict[str, str]:
+def _weightiest(rows: list[Row]) -> list[Row]:
+    """The rows with the largest shares, in their order; a page of many thousand rows opens slowly."""
+    if len(rows) <= _MOST_ROWS:
+        return rows
+    by_share = sorted(range(len(rows)), key=lambda i: -(finite(rows[i].get("share")) or 0.0))
+    return [rows[i] for i in sorted(by_share[:_MOST_ROWS])]
+
+
+def _row(row: Row) -> dict[str, str]:
     column = row.get("column")
     part = str(row["part"])
     p = finite(row.get("p_adjusted", row.get("p")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 LEVELS = 20
 _LIGHT = ("#f3f1ec", "#c3dde0", "#5fa3b0", "#0d5a70")
 _DARK = ("#22262b", "#1f4a57", "#2f8296", "#8fdcea")
-_INKS = ("#14171a", "#ffffff")
+_INKS = ("#07090b", "#ffffff")
 
 
 def level(share: float) -> int:

@@ -26,17 +26,26 @@ def table(
         codes: One row of numbers per item.
         labels: See `Labels`.
         folds: The fold 0..K-1 of each item.
-        bins: Most bins; by default half the root of the number of items, between 5 and 40.
+        bins: Most bins, see `most_bins`.
 
     >>> x, y = np.tile([[0.0], [1.0]], (50, 1)), np.tile([0, 1], 50)
     >>> [column] = table(x, [y], np.arange(100) % 5)
     >>> column[0].argmax(1).tolist() == y.tolist()
     True
     """
-    most = bins or int(np.clip(round(math.sqrt(len(codes)) / 2), 5, 40))
+    most = bins or most_bins(len(codes))
     for column in np.asarray(codes, dtype=np.float64).T:
         cell = equal_frequency(column, most)
         yield [_read(cell, np.asarray(y), folds) for y in labels]
+
+
+def most_bins(items: int) -> int:
+    """Bins that a column is cut into by default: half the root of the number of items, between 5 and 40.
+
+    >>> most_bins(2000), most_bins(10_000)
+    (22, 40)
+    """
+    return int(np.clip(round(math.sqrt(items) / 2), 5, 40))
 
 
 def equal_frequency(values: Float[np.ndarray, " n"], bins: int) -> Int[np.ndarray, " n"]:
