@@ -7,7 +7,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from unbraid._version import __version__
@@ -109,12 +108,10 @@ def _assignment(text: str) -> tuple[str, str]:
 
 
 def _summarise(folder: Path) -> None:
-    from unbraid.training.files import read_json
-
     if (folder / "audit.json").exists():
         from unbraid.audit import Audit
 
-        found = Audit.from_json(read_json(folder / "audit.json"))
+        found = Audit.from_json((folder / "audit.json").read_text(encoding="utf-8"))
         print(found.table())
     report = folder / "report.html"
     print(f"report: {report}" if report.exists() else f"run: {folder}")
@@ -231,20 +228,15 @@ def main() -> None:
 def run(arguments: list[str], debug: bool = False) -> int:
     """The exit code of a command: 0, 2 for what the user can mend, 130 or 143 when stopped by a signal."""
     try:
-        code = app(arguments, standalone_mode=False, prog_name="unbraid")
-    except click.exceptions.Exit as stop:
-        return int(stop.exit_code)
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (InterruptedRunError, KeyboardInterrupt, click.Abort) as stop:
-        number = stop.signal if isinstance(stop, InterruptedRunError) else 2
-        saved = "saved; go on with `unbraid train --resume DIR`" if isinstance(stop, InterruptedRunError) else "stopped"
-        print(saved, file=sys.stderr)
-        return 128 + number
+        app(arguments, prog_name="unbraid")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0
+    except InterruptedRunError as stop:
+        print(f"unbraid: {stop}", file=sys.stderr)
+        return 128 + stop.signal
     except UnbraidError as error:
         if debug:
             raise
         print(f"unbraid: {error}", file=sys.stderr)
         return 1 if isinstance(error, NumericsError) else 2
-    return code if isinstance(code, int) else 0
+    return 0

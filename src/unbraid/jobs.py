@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,9 +76,19 @@ def _write(found: Audit, folder: Path) -> list[Path]:
 
     folder.mkdir(parents=True, exist_ok=True)
     found.save(folder / "audit.json")
-    write_text(folder / "audit.csv", found.to_csv())
+    write_text(folder / "audit.csv", tidy(found))
     write_audit_page(found.to_json(), folder / "audit.html")
     return [folder / name for name in ("audit.json", "audit.csv", "audit.html")]
+
+
+def tidy(found: Audit) -> str:
+    """The rows of an audit as CSV, one row for each part or column, factor and probe."""
+    text = io.StringIO()
+    names = [f.name for f in dataclasses.fields(found.rows[0])] if found.rows else []
+    writer = csv.DictWriter(text, names)
+    writer.writeheader()
+    writer.writerows(dataclasses.asdict(row) for row in found.rows)
+    return text.getvalue()
 
 
 def _roles(texts: Sequence[str], where: str) -> dict[str, list[str]]:

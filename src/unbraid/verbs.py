@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from unbraid.core.catalog import find
 from unbraid.core.errors import ConfigError, RunError, UnbraidError
-from unbraid.training.files import read_json, write_with
+from unbraid.training.files import write_with
 from unbraid.training.progress import Progress, Silent
 from unbraid.training.runs import Run
 
@@ -147,7 +147,7 @@ def _train(run: Run, request: Request, progress: Progress) -> list[str]:
     from unbraid.training.fit import fit
 
     device = device_for(request.device)
-    method, data = _make(request)
+    method, data = _make(request, run.facts.get("config"))
     began = time.monotonic()
     facts = _facts(request, method, data, device)
     said = run.begin(facts) if int(os.environ.get("RANK", "0")) == 0 else []
@@ -183,8 +183,9 @@ def _follow(request: Request, out: Path | None, rank: int) -> Path:
     return out
 
 
-def _make(request: Request) -> tuple[Method[Any], Dataset]:
-    from unbraid.core.config import override
+def _make(request: Request, recorded: Mapping[str, Any] | None = None) -> tuple[Method[Any], Dataset]:
+    """The method and data of a request; a run's recorded config wins, because presets may change between versions."""
+    from unbraid.core.config import from_json, override
     from unbraid.data.catalog import open_data
     from unbraid.training.build import build
 
@@ -198,6 +199,7 @@ def _make(request: Request) -> tuple[Method[Any], Dataset]:
     config = cls.Config()
     for changes in (presets[request.preset], entry.overrides, request.set):
         config = override(config, changes)
+    config = config if recorded is None else from_json(cls.Config, recorded)
     factors = Path(request.factors) if request.factors else None
     data = open_data(request.data, size=request.size, factors=factors)
     method = build(cls, config, data.fields, request.seed)
@@ -340,7 +342,7 @@ def load(folder: Path | str) -> Trained:
         raise RunError("a run that has finished training", got=f"status '{run.status}'", fix=fix, where=str(folder))
     from dataclasses import replace
 
-    method, data = _make(replace(request, start=None))
+    method, data = _make(replace(request, start=None), run.facts.get("config"))
     _start_from(method, run.folder)
     return Trained(method.eval(), data, run)
 
@@ -527,7 +529,7 @@ def steer(
     from unbraid.steer import pictures as paint
 
     known = folder / "audit.json"
-    tracks = tracked(Audit.from_json(read_json(known)) if known.exists() else None)
+    tracks = tracked(Audit.from_json(known.read_text(encoding="utf-8")) if known.exists() else None)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".npz":
         return paint.write_npz(path, grid)

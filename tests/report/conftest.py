@@ -37,36 +37,71 @@ def make_audit() -> dict[str, Any]:
         for column in range(10):
             told = TRACKED.get(column, ("", 0.0))
             share = told[1] if told[0] == factor else abs(chance.gauss(0, 0.012))
-            verdict = "knows" if share > 0.015 else "no evidence"
+            verdict = "knows" if share > 0.02 else "no evidence"
             rows.append(row("latents", column, factor, share, verdict, note=note))
     scores = [
-        ("mig", 0.412, "How much more the best latent knows of a factor than the second best, as a share of what there is.", "Chen et al. (2018), arXiv:1802.04942"),  # noqa: E501
-        ("dci_disentanglement", 0.703, "Whether each latent serves to predict one factor only.", "Eastwood and Williams (2018), ICLR"),  # noqa: E501
-        ("infom", 0.781, "Whether each active latent knows one factor only; a ratio, to be read together with infoe.", "Hsu et al. (2023), arXiv:2305.18378"),  # noqa: E501
-        ("infoc", 0.69, "Whether each factor is known to one active latent only.", "Hsu et al. (2023), arXiv:2305.18378"),
-        ("infoe", 0.81, "Share of what there is to know of a factor that a linear model reads out.", "Hsu et al. (2023), arXiv:2305.18378"),  # noqa: E501
-        ("sap", None, "How much better the best latent alone predicts a factor than the second best.", "Kumar et al. (2018), arXiv:1711.00848"),  # noqa: E501
+        (
+            "mig",
+            0.412,
+            "How much more the best latent knows of a factor than the second best, as a share of what there is.",
+            "Chen et al. (2018), arXiv:1802.04942",
+        ),
+        (
+            "dci_disentanglement",
+            0.703,
+            "Whether each latent serves to predict one factor only.",
+            "Eastwood and Williams (2018), ICLR",
+        ),
+        (
+            "infom",
+            0.781,
+            "Whether each active latent knows one factor only; a ratio, to be read together with infoe.",
+            "Hsu et al. (2023), arXiv:2305.18378",
+        ),
+        (
+            "infoc",
+            0.69,
+            "Whether each factor is known to one active latent only.",
+            "Hsu et al. (2023), arXiv:2305.18378",
+        ),
+        (
+            "infoe",
+            0.81,
+            "Share of what there is to know of a factor that a linear model reads out.",
+            "Hsu et al. (2023), arXiv:2305.18378",
+        ),
+        (
+            "sap",
+            None,
+            "How much better the best latent alone predicts a factor than the second best.",
+            "Kumar et al. (2018), arXiv:1711.00848",
+        ),
     ]
     return {
         "rows": rows,
-        "sentences": [
-            "x, y and scale each lie in one latent: latents[3] knows 84 % of x, latents[7] 81 % of y, latents[1] 72 % of scale.",  # noqa: E501
-            "Half of shape lies in latents[5] (46 %); all latents together know 71 %.",
-            "Of orientation 17 % can be read, which is little more than symmetry allows to a linear eye.",
-            "Five latents know nothing of any factor.",
-        ],
         "scores": {
             "latents": [
-                {"name": n, "value": v, "meaning": m, "reference": r, "low": 0.0, "high": 1.0,
-                 "higher_is_better": True, "note": "skipped: too slow here" if v is None else "", "per": None}
+                {
+                    "name": n,
+                    "value": v,
+                    "meaning": m,
+                    "reference": r,
+                    "low": 0.0,
+                    "high": 1.0,
+                    "higher_is_better": True,
+                    "note": "skipped: too slow here" if v is None else "",
+                    "per": None,
+                }
                 for n, v, m, r in scores
             ]
-        },  # fmt: skip
+        },
         "gauges": {
             "latents": {
                 "effective_rank": 6.27,
-                "active": 7,
-                "passive": [2, 4, 9],
+                "width": 10,
+                "active_columns": 7,
+                "dead_columns": [2, 4, 9],
+                "values_used": [10, 10, 1, 10, 1, 9, 10, 10, 8, 1],
                 "posterior_share": [0.31, 0.97, 0.01, 0.99, 0.0, 0.93, 0.44, 0.99, 0.52, 0.02],
                 "mean_cosine": float("nan"),
             }
@@ -96,12 +131,9 @@ def make_facts() -> dict[str, Any]:
         "format": 1,
         "status": "done",
         "method": "qlae",
-        "card": {
-            "title": "Disentanglement via Latent Quantization",
-            "paper": "arXiv:2305.18378",
-            "year": 2023,
-            "summary": "An autoencoder whose every latent takes one of a few learned values, pressed to use them.",
-        },
+        "title": "Disentanglement via Latent Quantization",
+        "paper": "arXiv:2305.18378",
+        "summary": "an autoencoder whose every latent takes one of a few learned values",
         "seed": 3,
         "precision": "fp32",
         "config": {"latents": 10, "values": 10, "optim": {"kind": "adamw", "lr": 0.001, "betas": [0.9, 0.99]}},
@@ -143,21 +175,21 @@ def make_leak_audit() -> dict[str, Any]:
         "rows": [
             row("codes", None, "scanner", 0.62, "leaks", **free),
             row("codes", None, "site", 0.181, "leaks", **free),
-            row("codes", None, "sex", 0.004, "clean", **free),
+            row("codes", None, "sex", 0.004, "clean", bound=0.031, **free),
             row("codes", None, "diagnosis", 0.55, "carries", **carries),
             row("codes", None, "age", 0.09, "not decided", note="212 samples; 1,000 are enough"),
-        ],
-        "sentences": [
-            "The codes still know the scanner: 62 % of its entropy can be read (95 % interval 60 to 64 %).",
-            "They also know the site: 18 %.",
-            "They carry the diagnosis, as declared: 55 %.",
         ],
         "scores": {},
         "gauges": {"codes": {"effective_rank": 41.3}},
         "notes": ["Splits are by subject."],
-        "meta": {"codes": "embeddings.parquet", "samples": 5230, "group": "subject", "seed": 0,
-                 "command": "unbraid audit embeddings.parquet --factors factors.csv --group subject --free-of scanner"},
-    }  # fmt: skip
+        "meta": {
+            "codes": "embeddings.parquet",
+            "samples": 5230,
+            "group": "subject",
+            "seed": 0,
+            "command": "unbraid audit embeddings.parquet --factors factors.csv --group subject --free-of scanner",
+        },
+    }
 
 
 @pytest.fixture

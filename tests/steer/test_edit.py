@@ -191,9 +191,7 @@ def test_replace_sets_one_thing(method: Linear, codes: Parts) -> None:
 
 def test_replace_refuses_codes_outside_the_data_unless_asked(method: Linear, codes: Parts) -> None:
     a = codes.rows(slice(1))
-    with pytest.raises(
-        ConfigError, match=r"latents\[0\]: expected codes within .* got 9; allow"
-    ):
+    with pytest.raises(ConfigError, match=r"latents\[0\]: expected codes within .* got 9; allow"):
         steer.replace(method, a, "latents[0]", 9.0, codes)
     assert steer.replace(method, a, "latents[0]", 9.0, codes, beyond=2.0).values[0, 1] == 9
     with pytest.raises(ConfigError, match="got 7"):

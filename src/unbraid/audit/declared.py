@@ -62,9 +62,9 @@ def resolve(
             for role in names:
                 factor = roles.get(role, role)
                 if factor in factors:
-                    pairs.setdefault((spec.name, factor), what)  # type: ignore[arg-type]
+                    pairs.setdefault((spec.name, factor), what)
                 else:
-                    unmapped.append((spec.name, role, what))  # type: ignore[arg-type]
+                    unmapped.append((spec.name, role, what))
     return Roles(pairs, tuple(unmapped))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,6 +19,7 @@ from unbraid.metrics import probes as reading
 from unbraid.metrics.probes import LogProbabilities
 
 PROBES = ("linear", "mlp")
+_LEAST_ENTROPY = 1e-3
 
 
 @dataclass(frozen=True)
@@ -87,16 +88,13 @@ def _row(
     at = np.flatnonzero(asked.y >= 0)
     groups = None if plan.groups is None else plan.groups[at]
     known = knowledge(log_p[at], asked.y[at], plan.folds[at], groups)
-    row = Row(
-        part, column, asked.name, probe, samples=known.samples, note="; ".join(n for n in (note, asked.note) if n)
-    )
-    name = row.name
-    if known.entropy < 1e-3:
-        return _replace(
-            row, note="the items of each fold all have the same value", declared=plan.roles.of(name, asked.name)
-        )
+    notes = "; ".join(n for n in (note, asked.note) if n)
+    row = Row(part, column, asked.name, probe, samples=known.samples, note=notes)
+    row = replace(row, declared=plan.roles.of(row.name, asked.name))
+    if known.entropy < _LEAST_ENTROPY:
+        return replace(row, note="the items of each fold all have the same value")
     bound = _bound(known, width * (asked.classes - 1), _independent(asked, plan) * _taught(plan))
-    return _replace(
+    return replace(
         row,
         bits=known.bits,
         low=known.low,
@@ -107,20 +105,13 @@ def _row(
         entropy=known.entropy,
         bound=min(1.0, bound / known.entropy),
         p=known.p,
-        declared=plan.roles.of(name, asked.name),
     )
-
-
-def _replace(row: Row, **changes: object) -> Row:
-    import dataclasses
-
-    return dataclasses.replace(row, **changes)  # type: ignore[arg-type]
 
 
 def _nothing(part: str, column: int | None, asked: Target, plan: Plan, note: str) -> Row:
     """A constant knows nothing, surely."""
     row = Row(part, column, asked.name, "", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, asked.entropy, 0.0, asked.samples, 1.0)
-    return _replace(row, note=note, declared=plan.roles.of(row.name, asked.name))
+    return replace(row, note=note, declared=plan.roles.of(row.name, asked.name))
 
 
 def _taught(plan: Plan) -> float:

@@ -129,7 +129,8 @@ class Audit:
 
 
 def _row(data: Mapping[str, Any]) -> Row:
-    return Row(**{k: math.nan if v is None and k in _NUMBERS else v for k, v in data.items()})
+    fields: dict[str, Any] = {k: math.nan if v is None and k in _NUMBERS else v for k, v in data.items()}
+    return Row(**fields)
 
 
 def _score(data: Mapping[str, Any]) -> Score:

@@ -121,8 +121,6 @@ def p_value(moments: Moments) -> float:
     z = moments.excess / math.sqrt(2 * moments.variance)
     skew = max(0.0, moments.third / moments.variance**1.5)
     shape = 4 / skew**2 if skew > 1e-3 else math.inf
-    if math.isinf(shape):
-        tail = float(ndtr(-z))
-    else:
-        tail = float(gammaincc(shape, max(0.0, shape + z * math.sqrt(shape))))
+    normal = math.isinf(shape)
+    tail = float(ndtr(-z) if normal else gammaincc(shape, max(0.0, shape + z * math.sqrt(shape))))
     return min(1.0, max(tail, math.exp(-min(moments.arrangements, 700.0))))

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from unbraid._version import __version__
@@ -19,7 +18,7 @@ from unbraid.audit.labels import Target, group_ids, targets
 from unbraid.audit.measure import PROBES, Plan, check_probes, columns, whole
 from unbraid.audit.page import Audit
 from unbraid.audit.rows import Row, judged
-from unbraid.core.errors import ConfigError, DataError
+from unbraid.core.errors import DataError
 from unbraid.core.parts import PartSpec
 from unbraid.data.factors import FactorTable
 from unbraid.data.order import grouped_folds
@@ -97,9 +96,8 @@ def audit(
 
 
 def _names(read: Sequence[Code]) -> list[str]:
-    return [
-        n for c in read for n in (c.name, *(f"{c.name}[{i}]" for i in range(c.values.shape[1] if c.columns else 0)))
-    ]
+    columns = [f"{c.name}[{i}]" for c in read if c.columns for i in range(c.values.shape[1])]
+    return [c.name for c in read] + columns
 
 
 def _asked(factors: FactorTable, group: str | None, roles: Roles) -> list[str]:

@@ -107,7 +107,7 @@ def ticks(low: float, high: float, count: int) -> list[float]:
     [0.0, 1000.0, 2000.0]
     """
     rough = (high - low) / max(1, count)
-    scale = 10 ** math.floor(math.log10(rough))
+    scale = 10.0 ** math.floor(math.log10(rough))
     step = min((m * scale for m in (1, 2, 2.5, 5, 10) if m * scale >= rough * 0.999), default=10 * scale)
     first = math.ceil(low / step - 1e-9)
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
@@ -137,13 +137,11 @@ def _thinned(points: Sequence[Point]) -> Sequence[Point]:
 def _smoothed(points: Sequence[Point]) -> list[Point]:
     """A running mean over about a twentieth of the points, equal weights at the ends as far as they reach."""
     reach = max(1, len(points) // 40)
-    total = [0.0]
-    for _, y in points:
-        total.append(total[-1] + y)
+    values = [y for _, y in points]
     smooth = []
     for i, (x, _) in enumerate(points):
         near = min(reach, i, len(points) - 1 - i)
-        smooth.append((x, (total[i + near + 1] - total[i - near]) / (2 * near + 1)))
+        smooth.append((x, math.fsum(values[i - near : i + near + 1]) / (2 * near + 1)))
     return smooth
 
 

@@ -32,7 +32,6 @@ def short_data_name(facts: Facts) -> str:
 
 def sentence(facts: Facts) -> str:
     """What was trained, on what, for how long."""
-    card = facts.get("card") or {}
     method = str(facts.get("method", "A method"))
     said = f"{method} was trained on {short_data_name(facts)}"
     if about := _about_data(facts):
@@ -44,14 +43,14 @@ def sentence(facts: Facts) -> str:
     status = facts.get("status")
     if status in ("starting", "training"):
         said += "; it is not finished"
-    summary = str(card.get("summary") or "").rstrip(".")
+    summary = str(facts.get("summary") or "").rstrip(".")
+    summary = summary[:1].upper() + summary[1:]
     return f"{said}. {summary}." if summary else f"{said}."
 
 
 def paper(facts: Facts) -> str:
-    """Title, identifier and year of the method's paper."""
-    card = facts.get("card") or {}
-    return ", ".join(str(card[k]) for k in ("title", "paper", "year") if card.get(k))
+    """Title and identifier of the method's paper."""
+    return ", ".join(str(facts[k]) for k in ("title", "paper", "year") if facts.get(k))
 
 
 def command(facts: Facts) -> str:
@@ -82,11 +81,11 @@ def reproduction(facts: Facts) -> list[tuple[str, str]]:
         "Data hash": hashed,
         "Device": facts.get("device"),
         "Threads": facts.get("threads"),
+        "Processes": facts.get("processes") if facts.get("processes") != 1 else None,
         "Precision": facts.get("precision"),
         "Versions": listed([f"{k} {v}" for k, v in versions.items()], "and") if isinstance(versions, Mapping) else "",
         "Started": facts.get("started"),
         "Duration": duration(_seconds(facts)) if _seconds(facts) is not None else None,
-        "Status": facts.get("status"),
     }
     return [(name, str(value)) for name, value in said.items() if value not in (None, "", DASH)]
 

@@ -11,21 +11,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from unbraid.report.palette import level
-from unbraid.report.words import finite, interval, listed, percent
+from unbraid.report.words import THIN, finite, interval, listed, percent
 
 Row = Mapping[str, Any]
 
 _WEIGHT = {"leaks": 5, "carries": 4, "knows": 3, "not decided": 2, "clean": 1, "no evidence": 0}
 _MARKS = {"leaks": "✕ leaks", "carries": "✓ carries", "clean": "✓ clean", "not decided": "? undecided"}
-_MOST_COLUMNS, _MOST_FINDINGS, _MOST_NAMED = 40, 9, 7
-_SAYINGS = (
-    ("leaks", "{who} still know {what}, which they should not.", True),
-    ("knows", "{who} know {what}.", True),
-    ("carries", "{who} carry {what}, as they should.", True),
-    ("clean", "{who} are clean of {what}.", False),
-    ("no evidence", "There is no evidence that {who} know {what}.", False),
-    ("not decided", "It is not decided whether {who} know {what}.", False),
+_MOST_COLUMNS, _MOST_FINDINGS, _MOST_NAMED, _MOST_PARTS = 40, 9, 7, 4
+_VERDICTS = (
+    ("leaks", "{who} still {know} {what}, which {it} should not.", True),
+    ("knows", "{who} {know} {what}.", True),
+    ("carries", "{who} {carry} {what}, as {it} should.", True),
+    ("clean", "{who} {be} clean of {what}.", False),
+    ("no evidence", "There is no evidence that {late} {know} {what}.", False),
+    ("not decided", "It is not decided whether {late} {know} {what}.", False),
 )
+_VERBS = {
+    True: {"know": "know", "carry": "carry", "be": "are"},
+    False: {"know": "knows", "carry": "carries", "be": "is"},
+}
+_LITTLE = 0.25  # share below which a part knows too little of a factor to say where it lies
+_SEAT = 0.5  # share of what a part knows of a factor that one column must hold, for the factor to lie there
 
 
 @dataclass(frozen=True)
@@ -159,28 +165,104 @@ def findings(audit: Mapping[str, Any]) -> tuple[Finding, ...]:
 
 
 def answer(audit: Mapping[str, Any]) -> str:
-    """What the codes know, in a few sentences.
+    """What plain codes know, in a few sentences.
 
     >>> rows = [{"part": "codes", "column": None, "factor": "site", "share": 0.62, "verdict": "leaks"},
     ...         {"part": "codes", "column": None, "factor": "sex", "share": 0.001, "verdict": "no evidence"}]
-    >>> answer({"rows": rows}).replace("\\u202f", " ")
+    >>> answer({"rows": rows}).replace("\u202f", " ")
     'The codes still know site (62 %), which they should not. There is no evidence that they know sex.'
     """
-    best: dict[str, Row] = {}
-    for (_, column, factor), row in _strongest(rows_of(audit)).items():
-        if column is None and (factor not in best or _order(row) > _order(best[factor])):
-            best[factor] = row
-    ordered = sorted(best.items(), key=lambda item: -(finite(item[1].get("share")) or 0))
+    wholes = _wholes(_strongest(rows_of(audit)))
+    if len(wholes) == 1:
+        return _verdicts(next(iter(wholes.values())), "The codes", plural=True)
+    guilty_first = sorted(wholes, key=lambda part: -max(_WEIGHT.get(str(r.get("verdict")), 0) for r in wholes[part]))
+    return " ".join(_verdicts(wholes[part], f"“{part}”", plural=False) for part in guilty_first[:_MOST_PARTS])
+
+
+def sentences(audit: Mapping[str, Any]) -> list[str]:
+    """What was found, in plain words; the audit's own sentences where it brings some.
+
+    >>> rows = [{"part": "z", "column": c, "factor": "x", "share": s, "verdict": "knows"} for c, s in
+    ...         ((None, 0.97), (3, 0.84))]
+    >>> [s.replace("\u202f", " ") for s in sentences({"rows": rows})]
+    ['x lies in z[3] (84 %).']
+    """
+    if given := audit.get("sentences"):
+        return [str(s).replace(" %", f"{THIN}%") for s in given]
+    strongest = _strongest(rows_of(audit))
+    found: list[str] = []
+    for part, rows in _wholes(strongest).items():
+        columns = sorted({c for p, c, _ in strongest if p == part and c is not None})
+        # For a family whose factors were not declared, where they lie says it all.
+        if not columns or any(_declared(row) for row in rows):
+            found.append(_verdicts(rows, part, plural=False))
+        if columns:
+            found += _seats(part, rows, columns, strongest)
+    return found
+
+
+def _wholes(strongest: Mapping[tuple[str, int | None, str], Row]) -> dict[str, list[Row]]:
+    wholes: dict[str, list[Row]] = {}
+    for (part, column, _), row in strongest.items():
+        if column is None:
+            wholes.setdefault(part, []).append(row)
+    return wholes
+
+
+def _verdicts(rows: Sequence[Row], who: str, *, plural: bool) -> str:
+    """A sentence for each verdict, those that matter most first."""
+    ordered = sorted(rows, key=lambda row: -(finite(row.get("share")) or 0))
+    it = "they" if plural else "it"
     said: list[str] = []
-    for verdict, sentence, with_share in _SAYINGS:
-        named = [(factor, row) for factor, row in ordered if str(row.get("verdict")) == verdict]
-        words = [f"{factor} ({percent(row.get('share'))})" if with_share else factor for factor, row in named]
-        if len(words) > _MOST_NAMED:
-            words = [*words[: _MOST_NAMED - 1], f"{len(words) - _MOST_NAMED + 1} more"]
+    for verdict, sentence, with_share in _VERDICTS:
+        named = [row for row in ordered if str(row.get("verdict")) == verdict]
+        words = [
+            f"{row['factor']} ({percent(row.get('share'))})" if with_share else str(row["factor"]) for row in named
+        ]
         if words:
-            who = "they" if sentence.startswith(("There", "It")) else "They" if said else "The codes"
-            said.append(sentence.format(who=who, what=listed(words, "or" if verdict == "no evidence" else "and")))
+            what = listed(_few(words), "or" if verdict == "no evidence" else "and")
+            names = {"who": it.capitalize() if said else who, "late": it if said else who[:1].lower() + who[1:]}
+            said.append(sentence.format(it=it, what=what, **names, **_VERBS[plural]))
     return " ".join(said)
+
+
+def _seats(
+    part: str, rows: Sequence[Row], columns: Sequence[int], strongest: Mapping[tuple[str, int | None, str], Row]
+) -> list[str]:
+    """Where in a family the factors lie, which are spread over it, and which columns know nothing."""
+    known = sorted((_finding(row, strongest) for row in rows), key=lambda f: -f.column_share)
+    known = [f for f in known if f.verdict in ("knows", "carries", "leaks")]
+    little = [f for f in known if f.share < _LITTLE]
+    seated = [f for f in known if f.column and f.column_share >= _SEAT * f.share and f not in little]
+    found = []
+    if seated:
+        words = _few(
+            [f"{f.factor} {'lies ' if i == 0 else ''}in {f.column} ({f.column_text})" for i, f in enumerate(seated)]
+        )
+        found.append(f"{listed(words)}.")
+    for f in [f for f in known if f not in seated and f not in little][:3]:
+        most = f", the most in {f.column} ({f.column_text})" if f.column else ""
+        found.append(f"{f.factor} is spread over several columns: {part} knows {f.text} of it{most}.")
+    if little:
+        found.append(f"Of {listed(_few([f'{f.factor} only {f.text}' for f in little]))} can be read at all.")
+    if nothing := [str(row["factor"]) for row in rows if str(row.get("verdict")) == "no evidence"]:
+        found.append(f"There is no evidence that {part} knows {listed(_few(nothing), 'or')}.")
+    idle = [c for c in columns if not any(_knows(r) for (p, k, _), r in strongest.items() if p == part and k == c)]
+    if idle:
+        one = f"{part}[{idle[0]}] shows"
+        many = f"{len(idle)} of {len(columns)} columns show"
+        found.append(f"{one if len(idle) == 1 else many} no knowledge of any factor.")
+    return found
+
+
+def _knows(row: Row) -> bool:
+    return str(row.get("verdict")) in ("knows", "carries", "leaks")
+
+
+def _few(words: list[str]) -> list[str]:
+    if len(words) <= _MOST_NAMED:
+        return words
+    return [*words[: _MOST_NAMED - 1], f"{len(words) - _MOST_NAMED + 1} more"]
 
 
 def _strongest(rows: Sequence[Row]) -> dict[tuple[str, int | None, str], Row]:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from unbraid._version import __version__
 from unbraid.report import facts as run_facts
 from unbraid.report.curves import curves, svg
-from unbraid.report.knowledge import Row, answer, findings, heat_map, rows_of
+from unbraid.report.knowledge import Row, answer, findings, heat_map, rows_of, sentences
 from unbraid.report.palette import shades
 from unbraid.report.plates import Plate, plates
-from unbraid.report.words import THIN, finite, interval, listed, number, percent, title
+from unbraid.report.words import finite, interval, listed, number, percent, title
 from unbraid.training.files import read_json, write_text
 from unbraid.training.runs import Series
 
@@ -31,10 +31,14 @@ _LIMITS = (
     "A probe gives a lower bound: what it cannot read may still be there for a stronger reader.",
     "Shares are of a factor's entropy in this data; with other data, or other labels, they differ.",
 )
+_ELSEWHERE = ("command", "factors")  # facts of an audit that the page shows in another place
 _GAUGES = {
     "effective_rank": "how many directions the codes use, from their singular values",
-    "active": "latents whose codes depend on the input",
-    "passive": "latents whose codes do not depend on the input",
+    "width": "numbers per item",
+    "active_columns": "columns whose codes move by more than a twentieth of the largest range",
+    "dead_columns": "columns that are the same for every item",
+    "values_used": "different values that each column takes",
+    "passive_latents": "latents whose posterior does not depend on the input",
     "dead_codes": "discrete values that no item uses",
     "perplexity": "discrete values in use, weighted by how often",
     "mean_cosine": "mean cosine between codes of different items; near 1 means collapse",
@@ -81,23 +85,27 @@ def write_report(run_dir: Path) -> Path:
     return out
 
 
-def write_audit_page(audit_json: Mapping[str, Any], out: Path) -> Path:
+def write_audit_page(audit_json: Mapping[str, Any] | str, out: Path) -> Path:
     """Write a page for an audit of plain codes: do they still know the site, the scanner, the speaker?
 
     Args:
-        audit_json: What `Audit.to_json` gives.
+        audit_json: What `Audit.to_json` gives, as text or as an object. Of its "meta", "codes" (the file) and
+            "command" are shown where they are there.
         out: The file.
     """
     audit = json.loads(audit_json) if isinstance(audit_json, str) else audit_json
     meta = audit.get("meta") or {}
     source = next((str(meta[k]) for k in ("codes", "source", "name") if isinstance(meta.get(k), str)), "")
+    shown = _audited(audit)
+    if not audit.get("sentences") and not any(row.get("column") is not None for row in rows_of(audit)):
+        shown |= {"sentences": [], "more_sentences": []}  # they would repeat the answer
     page = {
         "title": f"What does {Path(source).name} still know?" if source else "What do these codes still know?",
         "answer": answer(audit),
         "command": str(meta.get("command") or ""),
-        "reproduction": [(title(str(k)), _plain(v)) for k, v in meta.items() if k != "command" and _plain(v)],
+        "reproduction": [(title(str(k)), _plain(v)) for k, v in meta.items() if k not in _ELSEWHERE and _plain(v)],
         "notes": _notes(audit, {}),
-        **_audited(audit),
+        **shown,
     }
     write_text(out, _templates().get_template("audit.html.j2").render(page))
     return out
@@ -136,14 +144,14 @@ def _audited(audit: Mapping[str, Any]) -> dict[str, Any]:
     """What both pages show of an audit."""
     lines = _scores(audit)
     found = findings(audit)
-    sentences = [str(s).replace(" %", f"{THIN}%") for s in audit.get("sentences") or ()]
+    said = sentences(audit)
     rows, shown = rows_of(audit), _weightiest(rows_of(audit))
     return {
         "heat": heat_map(audit),
         "findings": found,
         "several_parts": len({f.part for f in found}) > 1,
-        "sentences": sentences[:_MOST_SENTENCES],
-        "more_sentences": sentences[_MOST_SENTENCES:],
+        "sentences": said[:_MOST_SENTENCES],
+        "more_sentences": said[_MOST_SENTENCES:],
         "scores": lines,
         "headline": _headline(lines, audit),
         "gauges": _gauges(audit),
@@ -235,9 +243,12 @@ def _notes(audit: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     """What limits the reading, each once."""
     notes = [str(n) for n in audit.get("notes") or ()]
     by_note: dict[str, list[str]] = {}
-    for row in rows_of(audit):
-        if row.get("note"):
-            by_note.setdefault(str(row["note"]), []).append(str(row["factor"]))
+    rows = rows_of(audit)
+    several = len({row["part"] for row in rows}) > 1
+    for row in rows:
+        if row.get("note") and not any(str(row["note"]) in note for note in notes):
+            who = f"{row['part']} and {row['factor']}" if several else str(row["factor"])
+            by_note.setdefault(str(row["note"]), []).append(who)
     notes += [f"{listed(list(dict.fromkeys(who)))}: {note}" for note, who in by_note.items()]
     notes += [str(n) for n in facts.get("notes") or ()]
     return list(dict.fromkeys([*notes, *(_LIMITS if audit.get("rows") else ())]))

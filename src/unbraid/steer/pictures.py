@@ -98,7 +98,12 @@ def write_gif(
     palette = _palette(frames)
     indexed = [_indexed(frame, palette) for frame in there_and_back]
     each = max(20, round(1000 * seconds / max(1, len(frames) - 1)))
-    extra = {"duration": each, "loop": 0, "optimize": False, "comment": f"In motion. {_description(grid, tracks or {})}".encode()}
+    extra = {
+        "duration": each,
+        "loop": 0,
+        "optimize": False,
+        "comment": f"In motion. {_description(grid, tracks or {})}".encode(),
+    }
 
     def write(temporary: Path) -> None:
         indexed[0].save(temporary, "GIF", save_all=True, append_images=indexed[1:], **extra)

@@ -169,7 +169,7 @@ class _Loop:
             self._save(stage, position, stepper.state())
         if asked and not last:
             self.progress.end()
-            raise InterruptedRunError(self.stop.signal or 2)
+            raise InterruptedRunError(self.stop.signal or 2, self.run.folder if self.run else None)
 
     def _save(self, stage: Stage, position: Position, slots: Mapping[str, Tensor]) -> None:
         self.saved = time.monotonic()

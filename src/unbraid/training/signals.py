@@ -6,16 +6,18 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 
 class InterruptedRunError(Exception):
-    """A run was asked to stop and has saved; `signal` says by what."""
+    """A run was asked to stop; `signal` says by what, `folder` where it was saved (None: nowhere)."""
 
-    def __init__(self, number: int) -> None:
-        self.signal = number
-        super().__init__(f"stopped by {signal.Signals(number).name}")
+    def __init__(self, number: int, folder: Path | None) -> None:
+        self.signal, self.folder = number, folder
+        saved = f"saved; go on with: unbraid train --resume {folder}" if folder else "nothing was saved"
+        super().__init__(f"stopped by {signal.Signals(number).name}, {saved}")
 
 
 class Stop:

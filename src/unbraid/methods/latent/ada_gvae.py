@@ -32,7 +32,10 @@ class AdaGVAE(GaussianVAE["AdaGVAE.Config"]):
         claim="Its MIG is higher than that of the unsupervised VAEs.",
     )
     aliases = {"ada-ml-vae": {"aggregate": "ml"}}
-    presets = {**GaussianVAE.presets, "quick": {**GaussianVAE.presets["quick"], "batch": 32}}
+    presets = {
+        **GaussianVAE.presets,
+        "quick": {**GaussianVAE.presets["quick"], "batch": 32, "beta": 2.0, "changes": 1},
+    }
 
     @dataclass(frozen=True)
     class Config(Options):

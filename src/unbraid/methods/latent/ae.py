@@ -21,7 +21,7 @@ class AE(Autoencoder[Options]):
         claim="It reconstructs better than every regularised autoencoder of its size, and its latents are mixed.",
     )
     presets = {
-        "quick": {"width": 128, "optim.lr": 1e-3, "steps": 3000},
+        "quick": {"network": "mlp", "optim.lr": 2e-3, "optim.schedule.kind": "cosine", "steps": 4000},
         "tiny": {"latents": 4, "width": 16, "batch": 8, "steps": 12, "optim.lr": 1e-3},
     }
 

@@ -26,7 +26,7 @@ class GaussianVAE(Autoencoder[C]):
 
     per_latent = 2  # mean and log variance
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"width": 128, "optim.lr": 1e-3, "steps": 3000},
+        "quick": {"network": "mlp", "optim.lr": 2e-3, "optim.schedule.kind": "cosine", "steps": 4000},
         "tiny": {"latents": 4, "width": 16, "batch": 8, "steps": 12, "optim.lr": 1e-3},
     }
 

@@ -40,7 +40,7 @@ class QLAE(Autoencoder["QLAE.Config"]):
         claim="Codes are discrete, each loss moves only what it should, and decay makes latents more modular.",
     )
     presets = {
-        "quick": {"network": "conv", "width": 128, "optim.weight_decay": 1.0, "batch": 64, "steps": 3000},
+        "quick": {"network": "mlp", "optim.weight_decay": 1.0, "batch": 64, "steps": 4000},
         "tiny": {"network": "small", "latents": 4, "values": 5, "width": 16, "batch": 8, "steps": 12},
     }
 

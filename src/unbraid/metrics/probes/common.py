@@ -18,7 +18,7 @@ LogProbabilities = list[Float[np.ndarray, "n c"]]
 """One array per factor: the log-probability of each class, rows as in the codes."""
 
 _CHUNK = 20_000
-_MOST = 40.0  # logits beyond this are as good as certain, and all sums stay in single precision
+_MOST = 60.0  # logits this far below the largest count as this far: sums stay in single precision
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,16 @@ class Heads:
 
     def probabilities(self, logits: Float[Tensor, "f m c"], known: Float[Tensor, "f m h"]) -> Float[Tensor, "f m c"]:
         """Softmax within each factor, 0 where it is unknown; overwrites the logits."""
-        weights = logits.clamp_(-_MOST, _MOST).exp_()
+        weights = logits.sub_(self._most(logits)).clamp_(min=-_MOST).exp_()
         return weights.mul_((known / (weights @ self.owner)) @ self.owner.mT)
+
+    def _most(self, logits: Float[Tensor, "f m c"]) -> Float[Tensor, "f m c"]:
+        """The largest logit of each factor, at all of its columns."""
+        return torch.stack([logits[..., span].amax(-1) for span in self.spans], -1) @ self.owner.mT
 
     def losses(self, logits: Float[Tensor, "f m c"], true: Float[Tensor, "f m c"]) -> Float[Tensor, "f h"]:
         """Mean loss in nats over the known labels, for each fold and factor."""
-        logits = logits.clamp(-_MOST, _MOST)
+        logits = (logits - self._most(logits.detach())).clamp(min=-_MOST)
         known = true @ self.owner
         total = ((logits.exp() @ self.owner).log() * known).sum(1) - (logits * true).sum(1) @ self.owner
         return total / known.sum(1).clamp(min=1)

@@ -24,8 +24,8 @@ def mlp(
     groups: Int[np.ndarray, " n"] | None = None,
     *,
     hidden: int = 128,
-    rate: float = 3e-3,
-    epochs: int = 40,
+    rate: float = 1e-2,
+    epochs: int = 24,
     patience: int = 4,
     cap: int = 20_000,
     seed: int = 0,
@@ -122,9 +122,7 @@ def _train(
     """One network per factor, each fold's as it was when it tuned best."""
     best = [net.copy() for _ in heads.sizes]
     loss = heads.losses(net(tune.x), tune.true)
-    for tensor in net.tensors:
-        tensor.requires_grad_()
-    adam, idle = torch.optim.Adam(net.tensors, lr=rate), 0
+    adam, idle = _Adam(net.tensors, rate), 0
     for _ in range(epochs):
         _epoch(net, learn, heads, adam, generator)
         with torch.no_grad():
@@ -138,14 +136,31 @@ def _train(
     return best
 
 
-def _epoch(net: _Net, learn: _Set, heads: Heads, adam: torch.optim.Adam, generator: torch.Generator) -> None:
+class _Adam:
+    """Adam (Kingma and Ba, 2015); torch's own loads its compiler first, which takes longer than the probe."""
+
+    def __init__(self, tensors: list[Tensor], rate: float) -> None:
+        self.tensors, self.rate, self.step = [t.requires_grad_() for t in tensors], rate, 0
+        self.first, self.second = ([torch.zeros_like(t) for t in tensors] for _ in range(2))
+
+    def __call__(self, loss: Float[Tensor, ""]) -> None:
+        """One step down the loss."""
+        self.step += 1
+        rate = self.rate * math.sqrt(1 - 0.999**self.step) / (1 - 0.9**self.step)
+        slopes = torch.autograd.grad(loss, self.tensors)
+        with torch.no_grad():
+            for tensor, slope, first, second in zip(self.tensors, slopes, self.first, self.second, strict=True):
+                first.lerp_(slope, 0.1)
+                second.mul_(0.999).addcmul_(slope, slope, value=0.001)
+                tensor.addcdiv_(first, second.sqrt().add_(1e-8), value=-rate)
+
+
+def _epoch(net: _Net, learn: _Set, heads: Heads, adam: _Adam, generator: torch.Generator) -> None:
     folds, m = learn.x.shape[:2]
     size = min(512, max(64, m // 8))
     order = torch.rand(folds, m, generator=generator).argsort(1)
     which = torch.arange(folds)[:, None]
-    for batch in order.split(size, 1):
+    for start in range(0, m, size):
+        batch = order[:, start : start + size]
         with torch.enable_grad():
-            loss = heads.losses(net(learn.x[which, batch]), learn.true[which, batch]).sum()
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
+            adam(heads.losses(net(learn.x[which, batch]), learn.true[which, batch]).sum())
