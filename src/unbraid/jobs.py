@@ -68,6 +68,11 @@ def audit_target(
         raise DataError("a run folder or a file of codes", got="nothing there", fix=hint, where=str(target))
     options |= {"seed": seed, "progress": verbs.told(progress)}
     found = verbs.audit_file(target, factors, cut=lambda arrays: _cut(arrays, parts), **options)
+    words = ["unbraid audit", str(target), *(["--factors", str(factors)] if factors else [])]
+    words += ["--group", group] if group else []
+    for option, texts in (("--part", parts), ("--carries", carries), ("--free-of", free_of)):
+        words += [word for text in texts for word in (option, text)]
+    found = dataclasses.replace(found, meta={**found.meta, "codes": str(target), "command": " ".join(words)})
     return found, _write(found, out) if out else []
 
 

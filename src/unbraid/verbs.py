@@ -8,7 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,16 +91,20 @@ def train(request: Request | None = None, out: Path | None = None, progress: Pro
         InterruptedRunError: SIGINT or SIGTERM; the run was saved and can be resumed.
     """
     request = request or Request()
+    request = replace(request, **{name: whole(name, getattr(request, name)) for name in ("data", "factors", "start")})
     find(request.method)
     if rank := int(os.environ.get("RANK", "0")):
         return _follow(request, out, rank)
     folder = out or _new_folder(request)
+    missing = [p for p in folder.absolute().parents if not p.exists()]
     run = Run.create(folder, asdict(request))
     try:
         _go(run, request, progress or Silent())
     except UnbraidError:
         if run.status == "starting":
             shutil.rmtree(folder, ignore_errors=True)
+            for parent in missing:
+                parent.rmdir()
         raise
     return folder
 
@@ -120,13 +124,31 @@ def resume(folder: Path, asked: Mapping[str, Any] | None = None, progress: Progr
         RunError: The folder is no run, or an option, the data or the program differ; names which.
     """
     run = Run(folder)
-    request = Request(**run.facts["request"])
+    request = asked_for(run)
     for name, value in (asked or {}).items():
         was = getattr(request, name) if name != "set" else {k: request.set.get(k) for k in value}
-        if was != value:
+        if was != whole(name, value):
             fix = f"leave it out, or begin a new run from these weights with --start {folder}"
             raise RunError(f"{name} {was!r} as recorded", got=repr(value), fix=fix, where=str(folder))
     return _go(run, request, progress or Silent())
+
+
+def asked_for(run: Run) -> Request:
+    """What a run was asked for.
+
+    Raises:
+        RunError: Its `run.json` does not say.
+    """
+    try:
+        return Request(**run.facts["request"])
+    except (KeyError, TypeError):
+        raise RunError("a run.json that says what was asked for", got="another one", where=str(run.folder)) from None
+
+
+def whole(name: str, value: Any) -> Any:
+    """An option, with a path that exists made absolute, so that a run is found from any folder."""
+    is_path = name in ("data", "factors", "start") and isinstance(value, str)
+    return str(Path(value).resolve()) if is_path and Path(value).exists() else value
 
 
 def _go(run: Run, request: Request, progress: Progress) -> list[str]:
@@ -243,6 +265,7 @@ def _facts(request: Request, method: Method[Any], data: Dataset, device: torch.d
         "device": device.type,
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "command": reproduce(request),
+        "notes": list(data.notes),
     }
 
 
@@ -336,12 +359,10 @@ def load(folder: Path | str) -> Trained:
         DataError: Its data are not where they were.
     """
     run = Run(Path(folder))
-    request = Request(**run.facts["request"])
+    request = asked_for(run)
     if not (run.folder / "model.safetensors").exists():
         fix = f"go on with `unbraid train --resume {folder}`"
         raise RunError("a run that has finished training", got=f"status '{run.status}'", fix=fix, where=str(folder))
-    from dataclasses import replace
-
     method, data = _make(replace(request, start=None), run.facts.get("config"))
     _start_from(method, run.folder)
     return Trained(method.eval(), data, run)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
 from unbraid.report.curves import curves, svg, ticks
+from unbraid.report.knowledge import sentences
 from unbraid.report.palette import LEVELS, contrast, level, shades
 
 
@@ -59,3 +62,14 @@ def test_ticks_are_few_and_inside(low: float, high: float) -> None:
     found = ticks(low, high, 4)
     assert 2 <= len(found) <= 6
     assert all(low - 1e-9 * abs(high) <= t <= high + 1e-9 * abs(high) for t in found)
+
+
+def test_a_factor_lies_in_a_column_only_when_no_other_holds_as_much(audit_row: Callable[..., dict[str, Any]]) -> None:
+    rows = [audit_row("z", c, "x", s, "knows") for c, s in ((None, 0.9), (0, 0.8), (1, 0.1), (2, 0.0))]
+    rows += [audit_row("z", c, "scale", s, "knows") for c, s in ((None, 0.7), (0, 0.02), (1, 0.5), (2, 0.45))]
+    rows += [audit_row("z", c, "hue", 0.0, "no evidence") for c in (None, 0, 1, 2)]
+    assert [s.replace("\u202f", " ") for s in sentences({"rows": rows})] == [
+        "x lies in z[0] (80 %).",
+        "scale is spread over several columns: z knows 70 % of it, the most in z[1] (50 %).",
+        "There is no evidence that z knows hue.",
+    ]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from unbraid.core.config import override
 from unbraid.core.catalog import find
+from unbraid.core.config import override
 from unbraid.testing.made import tiny_images, tiny_vectors
 from unbraid.training.build import build
 from unbraid.training.checkpoints import save_tensors

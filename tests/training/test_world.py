@@ -78,7 +78,20 @@ def test_sum_mean_and_gather_have_the_gradients_of_one_process(tmp_path):
 
 
 def test_the_command_line_under_several_processes(tmp_path):
-    command = "train qlae --data discs --preset tiny --set network=mlp --seed 3 --no-audit --out".split()
+    command = [
+        "train",
+        "qlae",
+        "--data",
+        "discs",
+        "--preset",
+        "tiny",
+        "--set",
+        "network=mlp",
+        "--seed",
+        "3",
+        "--no-audit",
+        "--out",
+    ]
     launch(["-m", "unbraid", *command, str(tmp_path / "one")], 1)
     launch(["-m", "unbraid", *command, str(tmp_path / "two")], 2)
     first, second = (load_file(tmp_path / n / "model.safetensors") for n in ("one", "two"))

@@ -120,26 +120,36 @@ def _moments(
 def _tempered(
     a: np.ndarray, log_q: np.ndarray, y: np.ndarray, units: np.ndarray, moments: Moments
 ) -> tuple[float, float, float]:
-    """Signed bits and their interval, computed for the signed root r = sign(lambda) sqrt(bits)."""
+    """Signed bits and their interval, computed for the signed root r = sign(lambda) sqrt(bits).
+
+    Nobody knows less than nothing: the upper end is that of r = 0 where chance made r negative.
+    """
     from scipy.special import stdtrit
 
     n, at = len(y), np.arange(len(y))
     scale, curvature = _fit(a, log_q, y)
-    if curvature <= _FLAT * n:
-        return 0.0, 0.0, 0.0
+    count = int(units.max()) + 1
+    quantile = float(stdtrit(count - 1, 0.975))
+    if curvature <= _FLAT * n:  # the probe says the same of every item: what it may miss is what noise would hide
+        hidden = quantile**2 / count / math.log(2)
+        return 0.0, -hidden, hidden
     steady = math.copysign(max(abs(scale), _NEAR), scale)  # gain / lambda has a limit at 0: go near enough to it
     weights = log_q + steady * a
     slope = a[at, y] - _log_sum(weights)[0] / steady  # gain of each item, divided by lambda
     ratio = curvature / 2 if abs(scale) <= _NEAR else float(slope.sum()) / scale  # total gain / lambda^2
-    count = int(units.max()) + 1
     spread = np.bincount(units, slope - slope.mean(), count)
     variance = float((spread**2).sum()) * count / (count - 1)
     doubt = _doubt(moments)
     variance = (variance + doubt * max(0.0, moments.variance - variance)) * (1 + doubt)
     root = math.copysign(math.sqrt(scale**2 * ratio / n), scale)
     error = math.sqrt(variance / n) / (2 * math.sqrt(ratio))
-    reach = float(stdtrit(count - 1, 0.975)) * error
-    return tuple(math.copysign(r * r, r) / math.log(2) for r in (root, root - reach, root + reach))  # type: ignore[return-value]
+    low, high = root - quantile * error, max(root, 0.0) + quantile * error
+    return _squared(root), _squared(low), _squared(high)
+
+
+def _squared(root: float) -> float:
+    """Bits of a signed root in nats."""
+    return math.copysign(root * root, root) / math.log(2)
 
 
 def _doubt(moments: Moments) -> float:

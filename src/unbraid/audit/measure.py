@@ -20,6 +20,7 @@ from unbraid.metrics.probes import LogProbabilities
 
 PROBES = ("linear", "mlp")
 _LEAST_ENTROPY = 1e-3
+_COLUMN_ITEMS = 20_000
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,26 @@ def whole(code: Code, plan: Plan) -> Iterator[list[Row]]:
 
 def columns(code: Code, plan: Plan) -> Iterator[list[Row]]:
     """The rows of a family's columns, column by column."""
-    found = reading.table(code.values, [t.y for t in plan.targets], plan.folds)
+    plan, all_values = _fewer(plan, code.values)
+    note = f"read from {len(all_values)} of {len(code.values)} items" if len(all_values) < len(code.values) else ""
+    found = reading.table(all_values, [t.y for t in plan.targets], plan.folds)
     for column, log_p in enumerate(found):
         values = np.unique(code.values[:, column])
         if len(values) == 1:
             yield [_nothing(code.name, column, t, plan, "the same for every item") for t in plan.targets]
             continue
-        bins = min(len(values), reading.most_bins(len(code.values)))
-        yield _rows(log_p, code.name, column, "table", bins - 1, plan, "")
+        bins = min(len(values), reading.most_bins(len(all_values)))
+        yield _rows(log_p, code.name, column, "table", bins - 1, plan, note)
+
+
+def _fewer(plan: Plan, values: Float[np.ndarray, "n d"]) -> tuple[Plan, Float[np.ndarray, "m d"]]:
+    """At most 20,000 items, for many columns take long."""
+    if len(values) <= _COLUMN_ITEMS:
+        return plan, values
+    at = np.sort(np.random.default_rng(plan.seed).choice(len(values), _COLUMN_ITEMS, replace=False))
+    asked = [replace(t, y=t.y[at]) for t in plan.targets]
+    groups = None if plan.groups is None else plan.groups[at]
+    return replace(plan, targets=asked, folds=plan.folds[at], groups=groups), values[at]
 
 
 def _rows(

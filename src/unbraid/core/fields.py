@@ -63,7 +63,8 @@ class Fields(Mapping[str, Field]):
             return self._fields[name]
         except KeyError:
             have = ", ".join(self._fields) or "none"
-            raise DataError(f"data with the field '{name}'", got=f"the fields {have}", fix="use other data") from None
+            fix = "give some with --factors FILE" if name == "factors" else "use other data"
+            raise DataError(f"data with the field '{name}'", got=f"the fields {have}", fix=fix) from None
 
     def __contains__(self, name: object) -> bool:
         return name in self._fields

@@ -26,12 +26,14 @@ class Dataset(ABC):
         fields: What `take` returns, apart from the index shape.
         factors: What is known about each item; empty when nothing is.
         slow: Whether `take` reads a disk, so that a loader should run ahead of it.
+        notes: What a reader of results should know of these data, a sentence each.
     """
 
     name: str
     fields: Fields
     factors: tuple[Factor, ...] = ()
     slow: bool = False
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def __len__(self) -> int: ...

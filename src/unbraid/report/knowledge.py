@@ -233,7 +233,7 @@ def _seats(
     known = sorted((_finding(row, strongest) for row in rows), key=lambda f: -f.column_share)
     known = [f for f in known if f.verdict in ("knows", "carries", "leaks")]
     little = [f for f in known if f.share < _LITTLE]
-    seated = [f for f in known if f.column and f.column_share >= _SEAT * f.share and f not in little]
+    seated = [f for f in known if f not in little and _lies_in_one(f, strongest)]
     found = []
     if seated:
         words = _few(
@@ -253,6 +253,14 @@ def _seats(
         many = f"{len(idle)} of {len(columns)} columns show"
         found.append(f"{one if len(idle) == 1 else many} no knowledge of any factor.")
     return found
+
+
+def _lies_in_one(found: Finding, strongest: Mapping[tuple[str, int | None, str], Row]) -> bool:
+    """Whether one column holds most of what the part knows of a factor, and far more than any other column."""
+    rows = [r for (p, c, f), r in strongest.items() if p == found.part and f == found.factor and c is not None]
+    shares = sorted((finite(row.get("share")) or 0.0 for row in rows), reverse=True)
+    second = shares[1] if len(shares) > 1 else 0.0
+    return bool(shares) and shares[0] >= _SEAT * found.share and second < _SEAT * shares[0]
 
 
 def _knows(row: Row) -> bool:

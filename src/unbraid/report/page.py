@@ -255,8 +255,8 @@ def _notes(audit: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
 
 
 def _in_order(found: list[Plate]) -> list[Plate]:
-    """Traversals first, and pictures that stand still before those that move."""
-    return sorted(found, key=lambda p: (not p.name.lower().startswith("travers"), p.moves, p.name))
+    """Traversals first, and of each picture the still one before the one that moves."""
+    return sorted(found, key=lambda p: (not p.name.lower().startswith("travers"), Path(p.name).stem, p.moves))
 
 
 @cache

@@ -28,6 +28,7 @@ class AdaGVAE(GaussianVAE["AdaGVAE.Config"]):
         title="Weakly-Supervised Disentanglement Without Compromises",
         paper="arXiv:2002.02886",
         year=2020,
+        needs=("x", "factors"),
         summary="A VAE that sees pairs which differ in a few unknown factors, and shares the code of the others.",
         claim="Its MIG is higher than that of the unsupervised VAEs.",
     )
