@@ -131,8 +131,8 @@ def audit(
     out: Annotated[Path | None, typer.Option(help="Folder for audit.json, audit.csv and audit.html.")] = None,
 ) -> None:
     """Which part knows which factor, and does a part know what it should not?"""
-    from unbraid.jobs import audit_target
     from unbraid.training.progress import for_terminal
+    from unbraid.verbs import audit_target
 
     found, written = audit_target(
         target,
@@ -205,7 +205,7 @@ def verify(
 @data_app.command("list")
 def data_list() -> None:
     """What can be opened by name."""
-    from unbraid.jobs import list_data
+    from unbraid.verbs import list_data
 
     print(list_data())
 
@@ -213,7 +213,7 @@ def data_list() -> None:
 @data_app.command("show", epilog="Example: `unbraid data show sprites:size=32,colour=true`")
 def data_show(name: Annotated[str, typer.Argument(help="A name with options, or a path.")]) -> None:
     """Items, shape and factors of a data set."""
-    from unbraid.jobs import show_data
+    from unbraid.verbs import show_data
 
     print(show_data(name))
 

@@ -42,6 +42,7 @@ def knowledge(
     y: Int[np.ndarray, " n"],
     folds: Int[np.ndarray, " n"],
     groups: Int[np.ndarray, " n"] | None = None,
+    freedom: float = math.inf,
 ) -> Knowledge:
     """Calibrated information of out-of-fold predictions about labels.
 
@@ -54,6 +55,7 @@ def knowledge(
         y: True classes 0..C-1.
         folds: The fold of each item.
         groups: The group of each item, or None.
+        freedom: Free weights of the probe, see `p_value`.
     """
     n = len(y)
     folds = np.unique(folds, return_inverse=True)[1]
@@ -67,7 +69,7 @@ def knowledge(
     entropy = float(-log_q[np.arange(n), y].mean() / math.log(2))
     moments = _moments(evidence, y, folds, None if groups is None else units, mixes, unit_fold)
     bits, low, high = _tempered(evidence, log_q, y, units, moments)
-    return Knowledge(bits, low, high, entropy, p_value(moments), n)
+    return Knowledge(bits, low, high, entropy, p_value(moments, len(frequency), freedom), n)
 
 
 def _frequencies(y: np.ndarray, folds: np.ndarray, classes: int) -> np.ndarray:

@@ -100,13 +100,14 @@ def _row(
 ) -> Row:  # fmt: skip
     at = np.flatnonzero(asked.y >= 0)
     groups = None if plan.groups is None else plan.groups[at]
-    known = knowledge(log_p[at], asked.y[at], plan.folds[at], groups)
+    freedom = width * (asked.classes - 1)
+    known = knowledge(log_p[at], asked.y[at], plan.folds[at], groups, math.inf if probe == "mlp" else freedom)
     notes = "; ".join(n for n in (note, asked.note) if n)
     row = Row(part, column, asked.name, probe, samples=known.samples, note=notes)
     row = replace(row, declared=plan.roles.of(row.name, asked.name))
     if known.entropy < _LEAST_ENTROPY:
         return replace(row, note="the items of each fold all have the same value")
-    bound = _bound(known, width * (asked.classes - 1), _independent(asked, plan) * _taught(plan))
+    bound = _bound(known, freedom, _independent(asked, plan) * _taught(plan))
     return replace(
         row,
         bits=known.bits,

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from unbraid.claims.claim import Arm, Claim, Contrast, Gate, Metric, Result
 from unbraid.claims.scoring import METRICS, Trained
 from unbraid.claims.verdict import judge, judge_gate
@@ -163,10 +165,8 @@ def _row(name: str, claim: Claim, contrast: Contrast, seeds: tuple[int, ...], ou
 
     metric = metric_of(claim, contrast.metric)
     ours = [outcome(contrast.ours, seed).values[contrast.metric] for seed in seeds]
-    base = [
-        _baseline(contrast, {arm: outcome(arm, seed).values for arm in contrast.arms}, claim) for seed in seeds
-    ]
-    interval = mean_interval(_array(ours) - _array(base))
+    base = [_baseline(contrast, {arm: outcome(arm, seed).values for arm in contrast.arms}) for seed in seeds]
+    interval = mean_interval(np.subtract(ours, base))
     return Result(
         method=name,
         claim=contrast.claim,
@@ -182,7 +182,7 @@ def _row(name: str, claim: Claim, contrast: Contrast, seeds: tuple[int, ...], ou
     )
 
 
-def _baseline(contrast: Contrast, values: Mapping[str, Mapping[str, float]], claim: Claim) -> float:
+def _baseline(contrast: Contrast, values: Mapping[str, Mapping[str, float]]) -> float:
     """The baseline's value in one seed."""
     if isinstance(contrast.baseline, int | float):
         return float(contrast.baseline)
@@ -226,12 +226,6 @@ def _gate_row(name: str, gate: Gate, minutes: float) -> Result:
         minutes=minutes,
         verdict=judge_gate(gate),
     )
-
-
-def _array(values: Sequence[float]) -> Any:
-    import numpy as np
-
-    return np.asarray(values, dtype=np.float64)
 
 
 def _short(value: float) -> float:

@@ -131,8 +131,12 @@ def total_correlation(arm: Trained) -> float:
 
 def gaussian_total_correlation(arm: Trained) -> float:
     """-1/2 log det of the correlation matrix of sampled codes, in nats; constant latents left out."""
-    correlation = _correlation(arm.sampled)
-    return -0.5 * float(np.linalg.slogdet(correlation)[1])
+    return _log_det(arm.sampled)
+
+
+def gaussian_total_correlation_of_means(arm: Trained) -> float:
+    """The same of the codes themselves."""
+    return _log_det(arm.codes)
 
 
 def mean_correlation(arm: Trained) -> float:
@@ -140,6 +144,10 @@ def mean_correlation(arm: Trained) -> float:
     correlation = _correlation(arm.sampled)
     pairs = np.triu_indices(len(correlation), 1)
     return float(np.abs(correlation[pairs]).mean())
+
+
+def _log_det(codes: Tensor) -> float:
+    return -0.5 * float(np.linalg.slogdet(_correlation(codes))[1])
 
 
 def _correlation(codes: Tensor) -> Float[np.ndarray, "l l"]:
@@ -173,6 +181,11 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "gaussian total correlation": Metric(
             "The part of the total correlation of sampled codes that shows in their correlation matrix, in nats.",
             gaussian_total_correlation,
+            more=False,
+        ),
+        "gaussian total correlation of means": Metric(
+            "The same of the codes, where methods with a posterior have its means.",
+            gaussian_total_correlation_of_means,
             more=False,
         ),
         "correlation": Metric(

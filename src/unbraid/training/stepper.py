@@ -133,7 +133,8 @@ class Stepper:
             raise ContractError(
                 "a loss that depends on its parameters", got="a constant", where=f"update '{update.name}'"
             )
-        gradients = torch.autograd.grad(total, move.parameters, allow_unused=True)
+        raw = torch.autograd.grad(total, move.parameters, allow_unused=True)
+        gradients = [_laid_out_as(p, g) for p, g in zip(move.parameters, raw, strict=True)]
         if self.world.size > 1:
             gradients = _filled(gradients, move.parameters)
             average_([g for g in gradients if g is not None], self.world)
@@ -199,10 +200,12 @@ class _Descent:
         self._base = [float(g["lr"]) for g in self.optimizer.param_groups]
 
     def descend(self, gradients: Sequence[Tensor | None], at: At) -> None:
-        for members, clip in self._clips:
-            _clip([g for i in members if (g := gradients[i]) is not None], clip)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = _laid_out_as(parameter, gradient)
+            parameter.grad = gradient
+        for members, clip in self._clips:
+            reached = [self.parameters[i] for i in members if gradients[i] is not None]
+            for parameter, clipped in zip(reached, _clipped([p.grad for p in reached], clip), strict=True):
+                parameter.grad = clipped
         rate = factor(self.optim.schedule, at)
         for group, base in zip(self.optimizer.param_groups, self._base, strict=True):
             group["lr"] = base * rate
@@ -259,23 +262,23 @@ def _optimizer(
     return kind(sets, betas=optim.betas, eps=optim.eps, fused=True)
 
 
-def _clip(gradients: list[Tensor], clip: Clip) -> None:
-    if not gradients:
-        return
+def _clipped(gradients: Sequence[Tensor | None], clip: Clip) -> Sequence[Tensor]:
+    """New tensors: two parameters may have been given one and the same gradient tensor."""
+    given = [g for g in gradients if g is not None]
+    if not given:
+        return []
     if clip.kind == "value":
-        torch._foreach_clamp_min_(gradients, -clip.limit)
-        torch._foreach_clamp_max_(gradients, clip.limit)
-        return
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
-    torch._foreach_mul_(gradients, torch.clamp(clip.limit / (norm + 1e-6), max=1.0))
+        return torch._foreach_clamp_max(torch._foreach_clamp_min(given, -clip.limit), clip.limit)
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(given)))
+    return torch._foreach_mul(given, torch.clamp(clip.limit / (norm + 1e-6), max=1.0))
 
 
 def _weighted(terms: Terms) -> Weighted:
     return {name: term if isinstance(term, tuple) else (1.0, term) for name, term in terms.items()}
 
 
-def _filled(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    return tuple(torch.zeros_like(p) if g is None else g for g, p in zip(gradients, parameters, strict=True))
+def _filled(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> list[Tensor | None]:
+    return [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, parameters, strict=True)]
 
 
 def _samples(batch: Batch, bad: Tensor | None) -> str:

@@ -1,4 +1,4 @@
-"""Jobs of the command line that are more than one call: auditing a target, showing data."""
+"""Audit a run or a file of codes, and write down what was found."""
 
 from __future__ import annotations
 
@@ -6,18 +6,112 @@ import csv
 import dataclasses
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from unbraid.core.errors import ConfigError, DataError, nearest
 from unbraid.training.files import write_text
 from unbraid.training.progress import Progress
+from unbraid.verbs.steering import pictures
+from unbraid.verbs.trained import Trained, load
 
 if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
     from unbraid.audit import Audit
+    from unbraid.core.method import Infers
+    from unbraid.data.dataset import Dataset
+
+Arrays = dict[str, "np.ndarray"]
+
+AUDITED = 5000
+"""Items of a run that an audit looks at, unless told otherwise."""
+
+
+def document(folder: Path, *, samples: int = AUDITED, progress: Progress | None = None, **options: Any) -> Audit | None:
+    """Audit a run, make its pictures, and write its report.
+
+    Args:
+        folder: A run that has finished training.
+        samples: Items to audit.
+        progress: Who is told.
+        options: Passed on to `unbraid.audit.audit`: group, carries, free_of, roles, metrics.
+
+    Returns:
+        The audit, or None when the data have no factors.
+    """
+    trained = load(folder)
+    found = audit_run(trained, samples=samples, progress=progress, **options) if trained.data.factors else None
+    if found is not None:
+        found.save(folder / "audit.json")
+    pictures(trained, found)
+    from unbraid.report import write_report
+
+    write_report(folder)
+    return found
+
+
+def audit_run(trained: Trained, *, samples: int = AUDITED, progress: Progress | None = None, **options: Any) -> Audit:
+    """Which part of a run knows which factor (see `unbraid.audit.audit`).
+
+    Raises:
+        ConfigError: The data have no factors.
+    """
+    from unbraid.audit import audit
+    from unbraid.core.method import Infers
+
+    if not trained.data.factors:
+        fix = "give some with --factors FILE when training"
+        raise ConfigError("data with factors", got=f"none in {trained.data.name}", fix=fix)
+    indices = trained.sample(samples)
+    posterior = posterior_of(trained.method, trained.data, indices) if isinstance(trained.method, Infers) else None
+    return audit(
+        trained.encode(indices),
+        trained.data.table(indices),
+        specs=trained.method.parts(),
+        posterior=posterior,
+        seed=int(trained.run.facts["seed"]),
+        progress=told(progress) if progress else None,
+        **options,
+    )
+
+
+def posterior_of(method: Infers, data: Dataset, indices: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Means and log variances (N, D) of the first part that has a posterior."""
+    import torch
+
+    with torch.no_grad():
+        pairs = [method.posterior(data.take(i)) for i in torch.split(indices, 512)]
+    name = next(iter(pairs[0][0]))
+    mu, logvar = (torch.cat([pair[which].matrix(name) for pair in pairs]).numpy() for which in (0, 1))
+    return mu, logvar
+
+
+def audit_file(
+    path: Path, factors: Path | None, cut: Callable[[Arrays], Arrays] | None = None, **options: Any
+) -> Audit:
+    """Audit plain codes in a file, against the factors in it or in another (see `read_codes`, `read_factors`).
+
+    Args:
+        path: The codes.
+        factors: The file with factors, or None.
+        cut: Makes other parts of those in the file.
+        options: Passed on to `unbraid.audit.audit`.
+
+    Raises:
+        DataError: A file cannot be read, or the rows do not match.
+        ConfigError: There are no factors.
+    """
+    from unbraid.audit import audit
+    from unbraid.data.codes import read_codes, read_factors
+
+    codes = read_codes(path)
+    table = codes.factors if factors is None else codes.factors.joined(read_factors(factors, codes.ids, len(codes)))
+    if not table.factors:
+        raise ConfigError("factors to audit against", got="none", fix="give some with --factors FILE", where=str(path))
+    return audit(cut(codes.parts) if cut else codes.parts, table, **options)
 
 
 def audit_target(
@@ -52,8 +146,6 @@ def audit_target(
     Returns:
         The audit and the files written.
     """
-    from unbraid import verbs
-
     options: dict[str, Any] = {"group": group, "carries": _roles(carries, "--carries")}
     options["free_of"] = _roles(free_of, "--free-of")
     if metrics is not None:
@@ -61,13 +153,13 @@ def audit_target(
     if target.is_dir():
         if parts or factors:
             raise ConfigError("--part and --factors with a file of codes", got=f"the folder {target}")
-        found = verbs.audit_run(verbs.load(target), samples=samples, progress=progress, **options)
+        found = audit_run(load(target), samples=samples, progress=progress, **options)
         return found, _write(found, out or target)
     if not target.exists():
         hint = nearest(target.name, [p.name for p in target.parent.glob("*")] or ["a run under runs/"])
         raise DataError("a run folder or a file of codes", got="nothing there", fix=hint, where=str(target))
-    options |= {"seed": seed, "progress": verbs.told(progress)}
-    found = verbs.audit_file(target, factors, cut=lambda arrays: _cut(arrays, parts), **options)
+    options |= {"seed": seed, "progress": told(progress)}
+    found = audit_file(target, factors, cut=lambda arrays: _cut(arrays, parts), **options)
     words = ["unbraid audit", str(target), *(["--factors", str(factors)] if factors else [])]
     words += ["--group", group] if group else []
     for option, texts in (("--part", parts), ("--carries", carries), ("--free-of", free_of)):
@@ -137,28 +229,17 @@ def _columns(text: str, width: int) -> tuple[str, list[int]]:
     return name, columns
 
 
-def list_data() -> str:
-    """The data sets that can be opened by name, and those below `UNBRAID_DATA`."""
-    from unbraid.data.catalog import sources
+def told(progress: Progress) -> Callable[[str, float], None]:
+    """A progress as the audit wants to be heard: what it does, and the share that is done."""
+    begun = False
 
-    lines = []
-    for source in sources():
-        lines.append(f"{source.name:<10} {source.summary}")
-        lines += [f"{'':<10}   {name}: {text}" for name, text in source.options.items()]
-    lines.append("PATH       .npz, .npy, .csv, .parquet, IDX files, or a folder of images of yours")
-    return "\n".join(lines)
+    def tell(_what: str, share: float) -> None:
+        nonlocal begun
+        if not begun:
+            progress.begin("audit", 100)
+            begun = True
+        progress.advance(round(100 * share))
+        if share >= 1:
+            progress.end()
 
-
-def show_data(name: str) -> str:
-    """Items, shape, hash and factors of a data set."""
-    from unbraid.data.catalog import open_data
-
-    data = open_data(name)
-    lines = [f"{data.name}: {len(data):,} items", f"x: {tuple(data.fields['x'].shape)}"]
-    lines[1] += ", values in [0, 1]" if data.fields["x"].unit else ""
-    for factor in data.factors:
-        values = ", ".join(factor.labels[:8]) + (", ..." if factor.size > 8 else "")
-        lines.append(f"factor {factor.name}: {factor.kind}, {factor.size or 'any'} values  {values}")
-    if not data.factors:
-        lines.append("no factors: it can be trained on, not audited")
-    return "\n".join([*lines, f"hash: {data.hash}"])
+    return tell

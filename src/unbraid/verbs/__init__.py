@@ -1,0 +1,31 @@
+"""The verbs as whole jobs: train -> audit -> steer -> report, and what the command line calls.
+
+Importing this loads nothing heavy, so that a new run is on disk before torch is there.
+"""
+
+from unbraid.verbs.auditing import audit_file, audit_run, audit_target, document
+from unbraid.verbs.request import DEFAULT_DATA, DEFAULT_METHOD, Request
+from unbraid.verbs.showing import list_data, show_data
+from unbraid.verbs.steering import pictures, steer
+from unbraid.verbs.trained import Trained, embed, encode, load
+from unbraid.verbs.training import resume, train
+
+__all__ = [
+    "DEFAULT_DATA",
+    "DEFAULT_METHOD",
+    "Request",
+    "Trained",
+    "audit_file",
+    "audit_run",
+    "audit_target",
+    "document",
+    "embed",
+    "encode",
+    "list_data",
+    "load",
+    "pictures",
+    "resume",
+    "show_data",
+    "steer",
+    "train",
+]

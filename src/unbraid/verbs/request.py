@@ -1,0 +1,145 @@
+"""What a user asked for, and the method and data that it means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unbraid.core.catalog import find
+from unbraid.core.errors import ConfigError, RunError
+from unbraid.training.runs import Run
+
+if TYPE_CHECKING:
+    import torch
+
+    from unbraid.core.method import Method
+    from unbraid.data.dataset import Dataset
+
+DEFAULT_METHOD = "ada-gvae"
+DEFAULT_DATA = "sprites"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked `train` for; written to the run folder before anything heavy happens.
+
+    Attributes:
+        method: A name of the catalog.
+        data: What `open_data` takes.
+        preset: A preset of the method, or "paper" for its defaults.
+        set: Options that differ from the preset, by dotted name.
+        seed: Of everything drawn.
+        size: Side that images are brought to, or None.
+        factors: A file with factors, or None.
+        device: "cpu", "cuda", or "auto".
+        precision: "fp32" or "bf16".
+        start: A run whose weights training starts from, or None.
+        audit: Whether to audit, steer and report at the end.
+    """
+
+    method: str = DEFAULT_METHOD
+    data: str = DEFAULT_DATA
+    preset: str = "quick"
+    set: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    size: int | None = None
+    factors: str | None = None
+    device: str = "auto"
+    precision: str = "fp32"
+    start: str | None = None
+    audit: bool = True
+
+
+def asked_for(run: Run) -> Request:
+    """What a run was asked for.
+
+    Raises:
+        RunError: Its `run.json` does not say.
+    """
+    try:
+        return Request(**run.facts["request"])
+    except (KeyError, TypeError):
+        raise RunError("a run.json that says what was asked for", got="another one", where=str(run.folder)) from None
+
+
+def whole(name: str, value: Any) -> Any:
+    """An option, with a path that exists made absolute, so that a run is found from any folder."""
+    is_path = name in ("data", "factors", "start") and isinstance(value, str)
+    return str(Path(value).resolve()) if is_path and Path(value).exists() else value
+
+
+def make(request: Request, recorded: Mapping[str, Any] | None = None) -> tuple[Method[Any], Dataset]:
+    """The method and data of a request; a run's recorded config wins, because presets may change between versions."""
+    from unbraid.core.config import from_json, override
+    from unbraid.data.catalog import open_data
+    from unbraid.training.build import build
+
+    if request.precision not in ("fp32", "bf16"):
+        raise ConfigError("one of fp32, bf16", got=f"'{request.precision}'", where="--precision")
+    entry = find(request.method)
+    cls = entry.load()
+    presets: dict[str, Mapping[str, Any]] = {"paper": {}, **cls.presets}
+    if request.preset not in presets:
+        raise ConfigError("one of " + ", ".join(presets), got=f"'{request.preset}'", where="--preset")
+    config = cls.Config()
+    for changes in (presets[request.preset], entry.overrides, request.set):
+        config = override(config, changes)
+    config = config if recorded is None else from_json(cls.Config, recorded)
+    factors = Path(request.factors) if request.factors else None
+    data = open_data(request.data, size=request.size, factors=factors)
+    method = build(cls, config, data.fields, request.seed)
+    if request.start:
+        start_from(method, Path(request.start))
+    return method, data
+
+
+def start_from(method: Method[Any], folder: Path) -> None:
+    from unbraid.training.checkpoints import load_tensors
+
+    Run(folder)
+    path = folder / "model.safetensors"
+    if not path.exists():
+        fix = f"finish it with --resume {folder}"
+        raise RunError("a run that has finished training", got="no model.safetensors", fix=fix, where=str(folder))
+    method.load_tensors(load_tensors(path))
+
+
+def device_for(name: str) -> torch.device:
+    """The device of a name; "auto" is the first accelerator there is.
+
+    Raises:
+        ConfigError: No such device here.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.partition(":")[0] not in ("cpu", "cuda"):
+        raise ConfigError("one of auto, cpu, cuda", got=f"'{name}'", where="--device")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError("a device that is here", got=f"'{name}'", fix="use --device cpu", where="--device")
+    return torch.device(name)
+
+
+def reproduce(request: Request) -> str:
+    """The command that makes the same run again.
+
+    >>> reproduce(Request(method="qlae", seed=3, set={"steps": "300"}))
+    'unbraid train qlae --data sprites --preset quick --seed 3 --set steps=300'
+    """
+    words = ["unbraid train", request.method, "--data", _quoted(request.data), "--preset", request.preset]
+    words += ["--seed", str(request.seed)]
+    for name, value in request.set.items():
+        words += ["--set", _quoted(f"{name}={value}")]
+    for name in ("size", "factors", "start"):
+        if (value := getattr(request, name)) is not None:
+            words += [f"--{name}", _quoted(str(value))]
+    words += ["--precision", request.precision] if request.precision != "fp32" else []
+    return " ".join(words)
+
+
+def _quoted(text: str) -> str:
+    return text if re.fullmatch(r"[\w./:=,+-]+", text) else "'" + text.replace("'", "'\\''") + "'"

@@ -1,0 +1,118 @@
+"""Steer a run: pictures and arrays of one part changed and the rest kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unbraid.core.errors import ConfigError
+from unbraid.verbs.trained import Trained, load
+
+if TYPE_CHECKING:
+    from unbraid.audit import Audit
+    from unbraid.steer.edit import Grid
+
+
+def steer(
+    folder: Path, verb: str, parts: Sequence[str], items: Sequence[int], out: Path | None, **options: Any
+) -> Path:
+    """Steer items of a run's data and write pictures and arrays.
+
+    Args:
+        folder: The run.
+        verb: "traverse", "interpolate", "swap" or "replace".
+        parts: Parts or columns to steer; all columns of the families where empty, for a traverse.
+        items: Positions in the data set.
+        out: A `.png`, `.gif` or `.npz` file; one in the run's `pictures` where None.
+        options: steps, beyond, value.
+
+    Returns:
+        The file written.
+    """
+    trained = load(folder)
+    grid = _grid(trained, verb, parts, items, options)
+    path = out or _free(folder / "pictures", verb)
+    if path.suffix not in (".png", ".gif", ".npz"):
+        raise ConfigError("a file ending in .png, .gif or .npz", got=f"'{path.name}'", where="--out")
+    from unbraid.audit import Audit
+    from unbraid.steer import pictures as paint
+
+    known = folder / "audit.json"
+    tracks = tracked(Audit.from_json(known.read_text(encoding="utf-8")) if known.exists() else None)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npz":
+        return paint.write_npz(path, grid)
+    return paint.write_png(path, grid, tracks) if path.suffix == ".png" else paint.write_gif(path, grid, tracks)
+
+
+def _grid(trained: Trained, verb: str, parts: Sequence[str], items: Sequence[int], options: Mapping[str, Any]) -> Grid:
+    import torch
+
+    from unbraid.steer import edit
+
+    needed = 2 if verb in ("interpolate", "swap") else 1
+    if len(items) != needed:
+        raise ConfigError(f"{needed} item{'s' * (needed - 1)} for {verb}", got=str(len(items)), fix="name positions")
+    for item in items:
+        if not 0 <= item < len(trained.data):
+            raise ConfigError(f"items 0..{len(trained.data) - 1}", got=str(item))
+    if verb != "traverse" and not parts:
+        known = ", ".join(s.name for s in trained.method.parts())
+        raise ConfigError("--part", got="none", fix=f"name a part or a column of {known}")
+    codes = trained.encode(trained.sample(2000))
+    chosen = [trained.encode(torch.tensor([i])) for i in items]
+    steps = {"steps": options["steps"]} if options.get("steps") else {}
+    beyond = float(options.get("beyond") or 0.0)
+    if verb == "traverse":
+        return edit.traverse(trained.method, chosen[0], codes, list(parts) or None, beyond=beyond, **steps)
+    if verb == "interpolate":
+        return edit.interpolate(trained.method, chosen[0], chosen[1], list(parts), codes=codes, **steps)
+    if verb == "swap":
+        return edit.swap(trained.method, chosen[0], chosen[1], list(parts))
+    if options.get("value") is None:
+        raise ConfigError("--value for replace", got="none")
+    return edit.replace(trained.method, chosen[0], parts[0], float(options["value"]), codes, beyond=beyond)
+
+
+def _free(folder: Path, stem: str) -> Path:
+    names = (f"{stem}.png" if i == 1 else f"{stem}-{i}.png" for i in range(1, 10_000))
+    return next(path for name in names if not (path := folder / name).exists())
+
+
+def pictures(trained: Trained, found: Audit | None, *, items: int = 10, rows: int = 12) -> list[Path]:
+    """Reconstructions and traversals of a run that decodes, into its folder `pictures`."""
+    from unbraid.core.method import Decodes
+    from unbraid.steer import pictures as paint
+    from unbraid.steer.edit import traverse
+
+    method, data = trained.method, trained.data
+    if not isinstance(method, Decodes):
+        return []
+    folder = trained.run.folder / "pictures"
+    folder.mkdir(exist_ok=True)
+    codes = trained.encode(trained.sample(2000))
+    import torch
+
+    with torch.no_grad():
+        decoded = method.decode(codes.rows(slice(items)))
+    x = data.take(trained.sample(items))["x"]
+    unit = data.fields["x"].unit
+    made = [paint.write_reconstructions(folder / "reconstructions.png", x, decoded, unit=unit)]
+    tracks = tracked(found)
+    grid = traverse(method, codes.rows(slice(1)), codes)
+    made.append(paint.write_png(folder / "traversals.png", grid, tracks, rows=rows))
+    moving = traverse(method, codes.rows(slice(1)), codes, steps=16)
+    made.append(paint.write_gif(folder / "traversals.gif", moving, tracks, rows=rows))
+    return made
+
+
+def tracked(found: Audit | None, floor: float = 0.1) -> dict[str, str]:
+    """Column -> the factor that it knows best, where it knows at least a share `floor` of its entropy."""
+    best: dict[str, tuple[float, str]] = {}
+    for row in found.rows if found else ():
+        if row.column is None or row.share is None or row.share < floor:
+            continue
+        name = f"{row.part}[{row.column}]"
+        best[name] = max(best.get(name, (0.0, "")), (row.share, row.factor))
+    return {name: factor for name, (_, factor) in best.items()}

@@ -1,0 +1,181 @@
+"""Train: learn the parts, then document what was learnt; go on where a run was stopped."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unbraid.core.catalog import find
+from unbraid.core.errors import ConfigError, RunError, UnbraidError
+from unbraid.training.files import write_with
+from unbraid.training.progress import Progress, Silent
+from unbraid.training.runs import Run
+from unbraid.verbs.auditing import document
+from unbraid.verbs.request import Request, asked_for, device_for, make, reproduce, whole
+
+if TYPE_CHECKING:
+    import torch
+
+    from unbraid.core.method import Method
+    from unbraid.data.dataset import Dataset
+
+
+def train(request: Request | None = None, out: Path | None = None, progress: Progress | None = None) -> Path:
+    """Train a method; unless told not to, audit it, steer it and write `report.html`.
+
+    Args:
+        request: What to train; the default method on the default data where None.
+        out: The run folder; a new one under `runs/` where None.
+        progress: Who is told how far it is.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        UnbraidError: An option, the data or the folder is wrong; the folder is gone again.
+        NumericsError: The loss is no longer finite; the last good checkpoint stands.
+        InterruptedRunError: SIGINT or SIGTERM; the run was saved and can be resumed.
+    """
+    request = request or Request()
+    request = replace(request, **{name: whole(name, getattr(request, name)) for name in ("data", "factors", "start")})
+    find(request.method)
+    if rank := int(os.environ.get("RANK", "0")):
+        return _follow(request, out, rank)
+    folder = out or _new_folder(request)
+    missing = [p for p in folder.absolute().parents if not p.exists()]
+    run = Run.create(folder, asdict(request))
+    try:
+        _go(run, request, progress or Silent())
+    except UnbraidError:
+        if run.status == "starting":
+            shutil.rmtree(folder, ignore_errors=True)
+            for parent in missing:
+                parent.rmdir()
+        raise
+    return folder
+
+
+def resume(folder: Path, asked: Mapping[str, Any] | None = None, progress: Progress | None = None) -> list[str]:
+    """Go on with a run that was stopped; ends in the bits of one that was not.
+
+    Args:
+        folder: The run folder.
+        asked: Options given again; they must be those of the run.
+        progress: Who is told how far it is.
+
+    Returns:
+        What differs from the first start without forbidding to go on.
+
+    Raises:
+        RunError: The folder is no run, or an option, the data or the program differ; names which.
+    """
+    run = Run(folder)
+    request = asked_for(run)
+    for name, value in (asked or {}).items():
+        was = getattr(request, name) if name != "set" else {k: request.set.get(k) for k in value}
+        if was != whole(name, value):
+            fix = f"leave it out, or begin a new run from these weights with --start {folder}"
+            raise RunError(f"{name} {was!r} as recorded", got=repr(value), fix=fix, where=str(folder))
+    return _go(run, request, progress or Silent())
+
+
+def _go(run: Run, request: Request, progress: Progress) -> list[str]:
+    """Do what is still to be done of a run."""
+    said: list[str] = []
+    if run.status in ("starting", "training"):
+        said = _train(run, request, progress)
+    if request.audit and run.status != "done":
+        document(run.folder, progress=progress)
+    if run.status != "done":
+        run.update(status="done")
+    return said
+
+
+def _train(run: Run, request: Request, progress: Progress) -> list[str]:
+    import torch
+
+    from unbraid.training.fit import fit
+
+    device = device_for(request.device)
+    method, data = make(request, run.facts.get("config"))
+    began = time.monotonic()
+    facts = _facts(request, method, data, device)
+    said = run.begin(facts) if int(os.environ.get("RANK", "0")) == 0 else []
+    fit(
+        method,
+        data,
+        seed=request.seed,
+        device=device,
+        precision="bf16" if request.precision == "bf16" else "fp32",
+        run=run,
+        progress=progress,
+    )
+    if int(os.environ.get("RANK", "0")) == 0:
+        from unbraid.training.checkpoints import save_tensors
+
+        write_with(run.folder / "model.safetensors", lambda path: save_tensors(path, exported(method)))
+        run.update(status="trained", seconds=round(run.facts.get("seconds", 0) + time.monotonic() - began, 1))
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return said
+
+
+def _follow(request: Request, out: Path | None, rank: int) -> Path:
+    """What every process but the first does under `torchrun`: train, and leave files to the first."""
+    if out is None:
+        raise ConfigError("--out with several processes", got="none", fix="name a new folder")
+    deadline = time.monotonic() + 60
+    while not (out / "run.json").exists():
+        if time.monotonic() > deadline:
+            raise RunError("the run folder of the first process", got=f"none after a minute in process {rank}")
+        time.sleep(0.1)
+    _train(Run(out), request, Silent())
+    return out
+
+
+def _facts(request: Request, method: Method[Any], data: Dataset, device: torch.device) -> dict[str, Any]:
+    import numpy
+    import torch
+
+    from unbraid._version import __version__
+    from unbraid.core.config import to_json
+
+    versions = {"unbraid": __version__, "torch": torch.__version__, "numpy": numpy.__version__}
+    return {
+        "method": request.method,
+        "title": method.card.title,
+        "summary": method.card.summary,
+        "paper": method.card.paper,
+        "seed": request.seed,
+        "precision": request.precision,
+        "config": to_json(method.config),
+        "fields": data.fields.to_json(),
+        "data": {"name": request.data, "hash": data.hash, "items": len(data)},
+        "schema": {name: list(t.shape) for name, t in method.tensors().items() if t.numel()},
+        "versions": {**versions, "python": platform.python_version()},
+        "threads": torch.get_num_threads(),
+        "device": device.type,
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "command": reproduce(request),
+        "notes": list(data.notes),
+    }
+
+
+def exported(method: Method[Any]) -> dict[str, torch.Tensor]:
+    """The tensors that a user needs: all but the scaffold of training."""
+    scaffold = tuple(f"{name}." for name in method.scaffold)
+    return {name: t for name, t in method.tensors().items() if not name.startswith(scaffold or ("\0",))}
+
+
+def _new_folder(request: Request) -> Path:
+    data = re.sub(r"[^\w.-]+", "-", Path(request.data.partition(":")[0]).name or "data")
+    stem = f"{request.method}-{data}-s{request.seed}"
+    names = (stem if i == 1 else f"{stem}-{i}" for i in range(1, 10_000))
+    return next(folder for name in names if not (folder := Path("runs") / name).exists())
