@@ -35,9 +35,9 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": []}
+html_sidebars = {path.stem: [] for path in HERE.glob("*.md")}  # only methods have pages below them
 
 
-def setup(app: object) -> None:
+def setup(_app: object) -> None:
     """Write the pages that come from the catalog and the registry before Sphinx looks for pages."""
     _generate.write(HERE / "methods")

@@ -24,7 +24,7 @@ def unbraid(*words, cwd):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 

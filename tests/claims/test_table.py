@@ -32,8 +32,8 @@ def test_terminal():
 
 def test_markdown():
     text = markdown(ROWS)
-    assert "| [qlae](#qlae) | holds | 2 of 2 rows hold |" in text
-    assert "| [ae](#ae) | not decided | 0 of 1 rows hold |" in text
+    assert "| qlae | holds | 2 of 2 rows hold |" in text
+    assert "| ae | not decided | 0 of 1 rows hold |" in text
     assert claim_of("qlae").note in text
     assert "- **mig** (more is better)" in text
     lines = text.splitlines()
@@ -74,3 +74,8 @@ def test_a_damaged_results_file_is_named(tmp_path, text):
         return
     with pytest.raises(RunError, match="results"):
         load(path)
+
+
+def test_numbers_that_are_not_finite_are_shown_as_such():
+    row = {**ROWS[2].to_json(), "ours": None, "interval": None}
+    assert "nan" in terminal([Result.from_json(row)])

@@ -1,5 +1,6 @@
 """The method that CONTRIBUTING.md writes is a method: its code, its tests and its golden map run as printed."""
 
+import dataclasses
 import importlib.util
 import sys
 
@@ -7,8 +8,10 @@ import numpy as np
 import pytest
 from guides import ROOT, blocks
 
+from unbraid.core import catalog as known
+
 NAME = "unbraid.methods.latent.cvae"
-METHOD, TEST, GOLDEN = (block for block in blocks(ROOT / "CONTRIBUTING.md") if block.language == "python")
+METHOD, TEST, GOLDEN, CLAIM = (block for block in blocks(ROOT / "CONTRIBUTING.md") if block.language == "python")
 
 
 def load(name, block, folder):
@@ -38,10 +41,9 @@ def test_the_method_passes_its_tests(method, tmp_path):
 
 
 def test_the_page_of_the_method_can_be_made(method):
-    from unbraid.core.catalog import Entry
     from unbraid.describe import describe
 
-    entry = Entry("cvae", f"{NAME}:ConditionalVAE", {}, "", 2014)
+    entry = known.Entry("cvae", f"{NAME}:ConditionalVAE", {}, "", 2014)
     assert "latents = 50  (memory)" in describe(entry)
 
 
@@ -59,3 +61,16 @@ def test_the_golden_map_compares(tmp_path):
     arrays["kl"] = arrays["kl"] + 1
     with pytest.raises(AssertionError, match="kl"):
         golden.check("terms", arrays)
+
+
+def test_the_claim_can_be_run(method, tmp_path, monkeypatch):
+    from unbraid.claims.run import run
+
+    entry = known.Entry("cvae", f"{NAME}:ConditionalVAE", {}, "", 2014)
+    monkeypatch.setattr(known, "catalog", lambda: {"cvae": entry})
+    claim = load("claim_as_printed", CLAIM, tmp_path).CLAIM
+    del sys.modules["claim_as_printed"]
+    short = dataclasses.replace(claim, settings={**claim.settings, "steps": 5})
+    [row] = run([("cvae", short)], seeds=[1])
+    assert 0 < row.baseline < 1
+    assert row.verdict == "not decided"  # one seed has no interval

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from stubs import STUBS, Declines, Stub, card
@@ -84,8 +86,14 @@ class ForgetsToSave(Simple):
         super().__init__(config, fields)
         self.register_buffer("shift", torch.zeros(()), persistent=False)
 
-    def loss(self, batch, at):
+    def stages(self):
+        [fit] = super().stages()
+        return [replace(fit, after=self.drift)]
+
+    def drift(self, batch, at):
         self.shift += 0.01
+
+    def loss(self, batch, at):
         return {"error": self.error(batch["x"]) * (1 + self.shift)}
 
 

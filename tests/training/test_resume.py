@@ -61,7 +61,7 @@ def test_a_polite_signal_saves_and_says_so(number, code, whole, tmp_path):
     while not (out / "series.jsonl").exists():
         time.sleep(0.005)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=120)
     if process.returncode != 0:
         assert process.returncode == code
         assert "resume" in errors

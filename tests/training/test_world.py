@@ -54,19 +54,24 @@ def launch(arguments, count):
         )
         for rank in range(count)
     ]
-    outputs = [p.communicate(timeout=120) for p in started]
+    outputs = [p.communicate(timeout=300) for p in started]
     for process, (_, errors) in zip(started, outputs, strict=True):
         assert process.returncode == 0, errors
     return outputs[0][0]
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Count of processes -> (terms of every method, folder of their tensors)."""
+    folders = {count: tmp_path_factory.mktemp(f"by{count}") for count in (1, 2)}
+    return {count: (json.loads(launch([str(SCRIPT), str(out)], count)), out) for count, out in folders.items()}
+
+
 @pytest.mark.parametrize("name", sorted(catalog()))
-def test_two_processes_train_as_one(name, tmp_path):
-    one = json.loads(launch([str(SCRIPT), name, "vectors", str(tmp_path / "one")], 1))
-    two = json.loads(launch([str(SCRIPT), name, "vectors", str(tmp_path / "two")], 2))
-    for a, b in zip(one, two, strict=True):
+def test_two_processes_train_as_one(name, trained):
+    for a, b in zip(trained[1][0][name], trained[2][0][name], strict=True):
         assert a == pytest.approx(b, rel=1e-4, abs=1e-5)
-    first, second = load_file(tmp_path / "one"), load_file(tmp_path / "two")
+    first, second = (load_file(trained[count][1] / name) for count in (1, 2))
     for key in first:
         assert torch.allclose(first[key], second[key], atol=2e-4, rtol=1e-3), key
 

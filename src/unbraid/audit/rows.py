@@ -101,7 +101,7 @@ def best(rows: Sequence[Row]) -> Row:
 
 
 def _verdict(rows: Sequence[Row], clean_below: float) -> tuple[Verdict, str]:
-    """Of one part or column and one factor, from all its probes."""
+    """Of one part or column and one factor, from all its probes, and the reason where there is one."""
     found = any(row.p_adjusted < ALPHA for row in rows)
     most, bound = best(rows), max(row.bound for row in rows)
     if rows[0].declared == "free_of":
@@ -109,11 +109,11 @@ def _verdict(rows: Sequence[Row], clean_below: float) -> tuple[Verdict, str]:
             return "leaks", ""
         if bound < clean_below:
             return "clean", ""
-        return "not decided", f"{most.samples} items leave room for {bound:.1%} of it"
+        return "not decided", f"{most.samples} items leave room for {bound * 100:.1f} % of it"
     if rows[0].declared == "carries":
         if found and any(row.p_adjusted < ALPHA and row.share_low > CARRIES_FROM for row in rows):
             return "carries", ""
         if found:
-            return "not decided", f"some of it is there, but not surely more than {CARRIES_FROM:.0%}"
+            return "not decided", f"some of it is there, but not surely more than {CARRIES_FROM * 100:.0f} %"
         return "not decided", "no sign that it carries it"
     return ("knows" if found else "no evidence"), ""

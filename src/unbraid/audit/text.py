@@ -78,7 +78,8 @@ def _amount(row: Row) -> str:
 
 
 def _why(row: Row) -> str:
-    return f"{row.factor} ({row.note})" if row.note else row.factor
+    reason = row.note.split("; ")[-1] if row.measured else row.note  # the verdict's reason comes last
+    return f"{row.factor} ({reason})" if reason else row.factor
 
 
 def _leaking_columns(rows: Sequence[Row]) -> list[str]:

@@ -116,6 +116,8 @@ def _module(name: str) -> str | None:
     """The module with the claim of a name; aliases look where their method does."""
     target = find(name).target
     owner = next((n for n, e in catalog().items() if e.target == target and not e.overrides), name)
-    module = f"{__name__}.{owner.replace('-', '_')}"
-    found = importlib.util.find_spec(module) if module.rpartition(".")[2].isidentifier() else None
-    return module if found is not None and hasattr(importlib.import_module(module), "CLAIM") else None
+    stem = owner.replace("-", "_")
+    module = f"{__name__}.{stem}"
+    if not stem.isidentifier() or importlib.util.find_spec(module) is None:
+        return None
+    return module if hasattr(importlib.import_module(module), "CLAIM") else None

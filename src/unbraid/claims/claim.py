@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
@@ -183,6 +184,7 @@ class Result:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Result:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`; null stands for a number that was not finite."""
         interval = None if data["interval"] is None else tuple(data["interval"])
-        return cls(**{**data, "interval": interval, "seeds": tuple(data["seeds"])})
+        numbers = {name: math.nan if data[name] is None else data[name] for name in ("ours", "baseline")}
+        return cls(**{**data, **numbers, "interval": interval, "seeds": tuple(data["seeds"])})

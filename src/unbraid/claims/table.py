@@ -67,11 +67,11 @@ def terminal(results: Sequence[Result]) -> str:
 def markdown(results: Sequence[Result]) -> str:
     """The page of the documentation."""
     methods = by_method(results)
-    overview = [f"| [{name}](#{name}) | {of_method(rows)} | {_count(rows)} |" for name, rows in methods.items()]
+    overview = [f"| {name} | {of_method(rows)} | {_count(rows)} |" for name, rows in methods.items()]
     head = ["| method | verdict | of what it asserts |", "| --- | --- | --- |"]
     sections = [line for name, rows in methods.items() for line in _section(name, rows)]
     metrics = _metrics(results)
-    return "\n".join([_INTRO, *head, *overview, "", *sections, "## metrics", "", *metrics]) + "\n"
+    return "\n".join([_INTRO, *head, *overview, "", *sections, "## Metrics", "", *metrics]) + "\n"
 
 
 def _section(name: str, rows: Sequence[Result]) -> Iterator[str]:

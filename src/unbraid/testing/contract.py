@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from unbraid.core.card import Card
 from unbraid.core.config import from_json, override, to_json
 from unbraid.core.errors import ContractError, DataError
 from unbraid.core.fields import Field, Fields
-from unbraid.core.method import Alone, At, Decodes, Infers, Method, Samples, Source, Stage
+from unbraid.core.method import Alone, At, Decodes, Infers, Method, Samples, Source, Stage, World
 from unbraid.core.parts import Parts, check_parts
 from unbraid.training.build import build
 from unbraid.training.feed import budget, feed
@@ -165,18 +166,18 @@ def _check_chance(s: _Subject) -> None:
 
 
 def _check_sums(s: _Subject) -> None:
-    """Law 4: a loss is a mean, so a batch doubled item by item gives the same value (noise aside)."""
+    """Law 4: value and gradient of two processes that share a batch are those of one (in eval mode)."""
     method = s.make()
     with own_chance(torch.device("cpu")):
         for stage in method.stages():
             for stepper, _, batch in _steps(s, method, stage, 1):
+                method.eval()
+                halves = [_part_of(batch, rank) for rank in (0, 1)]
+                together = {name: torch.cat([h[name] for h in halves]) for name in halves[0]}
+                one = _losses(stepper, [_nested(together)], [Alone()])
+                two = _losses(stepper, [_nested(h) for h in halves], _sides())
                 for update in stage.updates:
-                    once, twice = (_silent_total(stepper, update.loss, b) for b in (batch, _doubled(batch)))
-                    if once is None or twice is None:
-                        continue
-                    scale = max(1.0, abs(once))
-                    if method.card.scope == "item":
-                        _demand(abs(once - twice) < 0.2 * scale, f"a mean in update '{update.name}'", (once, twice))
+                    _agree(stepper, update.name, one[update.name], two[update.name])
 
 
 def _check_resume(s: _Subject) -> None:
@@ -298,17 +299,100 @@ def _attributes(method: nn.Module) -> dict[str, str]:
     return kept
 
 
-def _silent_total(stepper: Stepper, loss: Any, batch: Any) -> float | None:
-    torch.manual_seed(0)
-    terms = loss(batch, At(stepper.stage.name, 0, stepper.steps))
-    if terms is None:
-        return None
-    pairs = [t if isinstance(t, tuple) else (1.0, t) for t in terms.values()]
-    return float(sum(w * t.detach().float().mean() for w, t in pairs))
+def _losses(stepper: Stepper, batches: list[Any], worlds: Sequence[World]) -> dict[str, list[Tensor | None]]:
+    """Update -> its loss in each world; the worlds run side by side in threads."""
+    found: dict[str, list[Tensor | None]] = {u.name: [None] * len(worlds) for u in stepper.stage.updates}
+    failed: list[Exception] = []
+
+    def side(rank: int) -> None:
+        at = At(stepper.stage.name, 0, stepper.steps, world=worlds[rank])
+        try:
+            for update in stepper.stage.updates:
+                at.generator.manual_seed(0)
+                terms = update.loss(batches[rank], at)
+                if terms is not None:
+                    pairs = [t if isinstance(t, tuple) else (1.0, t) for t in terms.values()]
+                    found[update.name][rank] = torch.stack([w * t.mean() for w, t in pairs]).sum()
+        except Exception as error:
+            failed.append(error)
+            if isinstance(world := worlds[rank], _Side):
+                world.meet.abort()
+
+    threads = [threading.Thread(target=side, args=(rank,)) for rank in range(len(worlds))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise failed[0]
+    return found
 
 
-def _doubled(batch: Any) -> Any:
-    return {k: _doubled(v) if isinstance(v, Mapping) else v.repeat_interleave(2, 0) for k, v in batch.items()}
+def _agree(stepper: Stepper, name: str, one: list[Tensor | None], two: list[Tensor | None]) -> None:
+    if one[0] is None or two[0] is None or two[1] is None:
+        _demand(one[0] is two[0] is two[1], f"update '{name}' declined by all processes or none", "some")
+        return
+    averaged, parameters = (two[0] + two[1]) / 2, stepper._moves[name].parameters
+    what = f"update '{name}' the same with two processes (a mean, or a sum through at.world)"
+    close = torch.allclose(one[0], averaged, rtol=1e-3, atol=1e-4)
+    _demand(close, what, f"loss {one[0].item():.5g} with one and {averaged.item():.5g} with two")
+    gradients = [torch.autograd.grad(t, parameters, allow_unused=True, retain_graph=True) for t in (one[0], averaged)]
+    for a, b in zip(*gradients, strict=True):
+        same = (a is b is None) or (a is not None and b is not None and torch.allclose(a, b, rtol=1e-2, atol=1e-4))
+        _demand(same, what, "other gradients")
+
+
+class _Side:
+    """One of two processes, played by a thread; gradients flow to both."""
+
+    size = 2
+
+    def __init__(self, rank: int, meet: threading.Barrier, table: list[Any]) -> None:
+        self.rank, self.meet, self.table = rank, meet, table
+
+    def _both(self, x: Tensor) -> list[Tensor]:
+        self.table[self.rank] = x
+        self.meet.wait()
+        both = list(self.table)
+        self.meet.wait()
+        return both
+
+    def sum(self, x: Tensor) -> Tensor:
+        return torch.stack(self._both(x)).sum(0)
+
+    def mean(self, x: Tensor) -> Tensor:
+        return self.sum(x) / 2
+
+    def gather(self, x: Tensor) -> Tensor:
+        return torch.cat(self._both(x))
+
+
+def _sides() -> list[_Side]:
+    meet, table = threading.Barrier(2, timeout=60), [None, None]
+    return [_Side(rank, meet, table) for rank in (0, 1)]
+
+
+def _part_of(batch: Any, rank: int, prefix: str = "") -> dict[str, Tensor]:
+    """One process's half of a batch, streams flattened to "stream/field"."""
+    half: dict[str, Tensor] = {}
+    for name, value in batch.items():
+        if isinstance(value, Mapping):
+            half |= _part_of(value, rank, f"{name}/")
+        else:
+            size = len(value) // 2
+            half[prefix + name] = value[rank * size : (rank + 1) * size]
+    return half
+
+
+def _nested(flat: Mapping[str, Tensor]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        stream, slash, field = name.partition("/")
+        if slash:
+            nested.setdefault(stream, {})[field] = value
+        else:
+            nested[name] = value
+    return nested
 
 
 def _same(one: Mapping[str, Tensor], two: Mapping[str, Tensor], what: str) -> None:

@@ -30,7 +30,7 @@ FIELDS = {
 def build(cls, field=FIELDS["image"], preset="tiny", **changes):
     config = override(cls.Config(), {**cls.presets.get(preset, {}), **changes})
     torch.manual_seed(0)
-    return cls(config, Fields(x=field))
+    return cls(config, Fields(x=field, factors=Field((2,)), known=Field((2,), "bool")))
 
 
 def images(n, pair=False):

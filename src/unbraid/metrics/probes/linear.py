@@ -12,13 +12,14 @@ from torch import Tensor
 
 from unbraid.metrics.probes.common import Heads, Labels, LogProbabilities, Rows, plan, predict, stack
 
-STRENGTHS = (0.01, 1.0, 30.0, 1000.0)
+STRENGTHS = (0.001, 1.0, 30.0, 1000.0)
 """Precisions of the Gaussian prior on the weights of standardised codes to choose from."""
 _ITERATIONS = 30
 _TOLERANCE = 2e-3
 _FLAT = 1e-6
 _TUNING = 2000
 _SOFT = 1e-4
+_SIZES = (0.0, 0.25, 0.5, 1.0)
 
 
 def linear(
@@ -121,6 +122,7 @@ def _descend(
     step, step_bias = 1 / (items @ owner.mT / 2 + ridge), 2 / (items @ owner.mT)
     weights, bias = _start(z, true, heads, ridge)
     ahead, ahead_bias, speed = weights, bias, torch.ones_like(items)
+    done = torch.zeros(len(z), 1, 1, dtype=torch.bool)  # each fold ends by itself: none may tell another anything
     for _ in range(_ITERATIONS):
         residual = heads.probabilities(torch.baddbmm(ahead_bias, z, ahead), known).sub_(true)
         slope, slope_bias = z.mT @ residual + ridge * ahead, residual.sum(1, keepdim=True)
@@ -129,9 +131,11 @@ def _descend(
         uphill = ((slope * move).sum(1, keepdim=True) + slope_bias * move_bias) @ owner > 0
         faster = torch.where(uphill, 1.0, (1 + (1 + 4 * speed**2).sqrt()) / 2)
         push = torch.where(uphill, 0.0, (speed - 1) / faster) @ owner.mT
+        new, new_bias = torch.where(done, weights, new), torch.where(done, bias, new_bias)
         weights, bias, speed = new, new_bias, faster
         ahead, ahead_bias = new + push * move, new_bias + push * move_bias
-        if float(move.abs().max()) < _TOLERANCE * (1e-2 + float(weights.abs().max())):
+        done = done | (move.abs().amax((1, 2), True) < _TOLERANCE * (1e-2 + weights.abs().amax((1, 2), True)))
+        if done.all():
             break
     return _Found(weights, bias)
 
@@ -139,7 +143,7 @@ def _descend(
 def _start(
     z: Float[Tensor, "f m d"], true: Float[Tensor, "f m c"], heads: Heads, ridge: Float[Tensor, "f d c"]
 ) -> tuple[Float[Tensor, "f d c"], Float[Tensor, "f 1 c"]]:
-    """Linear discriminants, the solution for normal classes; where they are worse than nothing, class frequencies."""
+    """Linear discriminants, the solution for normal classes; smaller or none where those fit better."""
     counts, prior = true.sum(1, keepdim=True), heads.log_prior(true)
     share = counts / (counts @ heads.owner @ heads.owner.mT).clamp(min=1)
     means = (z.mT @ true) / counts.clamp(min=1)  # (F, d, C)
@@ -148,7 +152,9 @@ def _start(
         inside = torch.eye(z.shape[2]) - (means[..., span] * share[..., span]) @ means[..., span].mT
         pull = ridge[..., span.start] / counts[..., span].sum(-1).clamp(min=1) + _SOFT
         weights[..., span] = torch.linalg.solve(inside + torch.diag_embed(pull), means[..., span])
-    bias = prior - (means * weights).sum(1, keepdim=True) / 2
-    none = heads.losses(prior.expand(-1, z.shape[1], -1), true)
-    use = (heads.losses(torch.baddbmm(bias, z, weights), true) < none).float() @ heads.owner.mT
-    return weights * use[:, None], prior + (bias - prior) * use[:, None]
+    lift = (means * weights).sum(1, keepdim=True) / 2
+    cost = (ridge * weights**2).sum(1) @ heads.owner / (2 * (true.sum(1) @ heads.owner).clamp(min=1))
+    sizes = torch.tensor(_SIZES)[:, None, None]  # discriminants are too sure of codes that are not normal
+    tried = torch.stack([heads.losses(torch.baddbmm(prior - s * lift, z, s * weights), true) for s in _SIZES])
+    size = (torch.tensor(_SIZES)[(tried + sizes**2 * cost).argmin(0)] @ heads.owner.mT)[:, None]
+    return weights * size, prior - lift * size

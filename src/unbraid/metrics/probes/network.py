@@ -42,7 +42,7 @@ def mlp(
         hidden: Width of the hidden layer.
         rate: Adam's step size.
         epochs: Most passes over the training items.
-        patience: Epochs without gain in any fold and factor after which training ends.
+        patience: Epochs without gain in any factor after which a fold's training ends.
         cap: Most items a fold's probe learns from.
         seed: Chooses those items, the initial weights and their order.
     """
@@ -122,16 +122,16 @@ def _train(
     """One network per factor, each fold's as it was when it tuned best."""
     best = [net.copy() for _ in heads.sizes]
     loss = heads.losses(net(tune.x), tune.true)
-    adam, idle = _Adam(net.tensors, rate), 0
+    adam, idle = _Adam(net.tensors, rate), torch.zeros(len(loss), dtype=torch.int64)
     for _ in range(epochs):
         _epoch(net, learn, heads, adam, generator)
         with torch.no_grad():
             now = heads.losses(net(tune.x), tune.true)
-        better = now < loss - _GAIN
-        loss, idle = torch.where(better, now, loss), 0 if better.any() else idle + 1
+        better = (now < loss - _GAIN) & (idle < patience)[:, None]  # each fold ends by itself: none tells another
+        loss, idle = torch.where(better, now, loss), torch.where(better.any(1), 0, idle + 1)
         for h, kept in enumerate(best):
             kept.take(net, better[:, h])
-        if idle >= patience:
+        if (idle >= patience).all():
             break
     return best
 
