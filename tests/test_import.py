@@ -13,7 +13,7 @@ def test_it_opens_no_socket():
         "import socket\n"
         "def refuse(*a, **k): raise RuntimeError('socket')\n"
         "socket.socket.__init__ = refuse\n"
-        "import unbraid; unbraid.Parts; unbraid.fit; unbraid.open_data; unbraid.audit; unbraid.check_method"
+        "import unbraid; unbraid.Parts; unbraid.fit; unbraid.open_data; unbraid.Audit; unbraid.check_method"
     )
 
 
@@ -21,7 +21,7 @@ def test_it_works_without_the_optional_libraries():
     python(
         "import sys\n"
         "for name in ('pandas', 'pyarrow', 'matplotlib', 'torchvision', 'timm'): sys.modules[name] = None\n"
-        "import unbraid; unbraid.Parts, unbraid.fit, unbraid.open_data, unbraid.audit, unbraid.load\n"
+        "import unbraid; unbraid.Parts, unbraid.fit, unbraid.open_data, unbraid.Audit, unbraid.load\n"
         "unbraid.check_method"
     )
 

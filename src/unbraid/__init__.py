@@ -12,7 +12,6 @@ from unbraid._version import __version__
 
 if TYPE_CHECKING:
     from unbraid.audit import Audit as Audit
-    from unbraid.audit import audit as audit
     from unbraid.core.method import Method as Method
     from unbraid.core.method import Stage as Stage
     from unbraid.core.method import Stream as Stream
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Audit": "unbraid.audit",
-    "audit": "unbraid.audit",
     "Method": "unbraid.core.method",
     "Stage": "unbraid.core.method",
     "Stream": "unbraid.core.method",

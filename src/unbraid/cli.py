@@ -125,37 +125,28 @@ def audit(
     part: Annotated[list[str] | None, typer.Option(metavar="NAME=COLUMNS", help="A part: id=0-15,20.")] = None,
     carries: Annotated[list[str] | None, typer.Option(metavar="PART=FACTORS", help="What it should know.")] = None,
     free_of: Annotated[list[str] | None, typer.Option(metavar="PART=FACTORS", help="What it should not.")] = None,
+    role: Annotated[list[str] | None, typer.Option(metavar="ROLE=FACTOR", help="Where the names differ.")] = None,
+    columns: Annotated[bool, typer.Option("--columns", help="Ask each column of the codes, too.")] = False,
     metrics: Annotated[str | None, typer.Option(help="Scores, separated by commas; `none` for none.")] = None,
     samples: Annotated[int, typer.Option(min=50, help="Most items of a run.")] = 5000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the splits.")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the splits.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for audit.json, audit.csv and audit.html.")] = None,
 ) -> None:
     """Which part knows which factor, and does a part know what it should not?"""
     from unbraid.training.progress import for_terminal
-    from unbraid.verbs import audit_target
+    from unbraid.verbs import Question, audit_target
 
-    found, written = audit_target(
-        target,
-        factors=factors,
-        group=group,
-        parts=part or [],
-        carries=carries or [],
-        free_of=free_of or [],
-        metrics=metrics,
-        samples=samples,
-        seed=seed,
-        out=out,
-        progress=for_terminal(),
-    )
-    for sentence in found.sentences():
-        print(sentence)
-    print()
-    print(found.table())
+    declared = {"parts": part or [], "carries": carries or [], "free_of": free_of or [], "roles": role or []}
+    ask = Question(factors, group, **declared, columns=columns, metrics=metrics, samples=samples, seed=seed)
+    found, written = audit_target(target, ask, out, for_terminal())
+    print("\n".join([*found.sentences(), "", found.table()]))
+    for note in found.notes:
+        print(f"note: {note}")
     for path in written:
         print(f"wrote {path}")
 
 
-@app.command(epilog="Example: `unbraid steer runs/x swap --part latents[3] 0 7`")
+@app.command(epilog="Example: `unbraid steer runs/x swap --part 'latents[3]' 0 7`")
 def steer(
     run: Annotated[Path, typer.Argument(help="A finished run.")],
     verb: Annotated[SteerVerb, typer.Argument(help="What to do.")],

@@ -42,7 +42,9 @@ def _parts(cls: Any) -> str:
     from unbraid.training.build import build
 
     config = override(cls.Config(), cls.presets.get("tiny", {}))
-    method = build(cls, config, Fields(**{**{name: Field(()) for name in cls.card.needs}, "x": Field((1, 16, 16), unit=True)}))
+    method = build(
+        cls, config, Fields(**{**{name: Field(()) for name in cls.card.needs}, "x": Field((1, 16, 16), unit=True)})
+    )
     said = []
     for spec in method.parts():
         roles = [*(f"carries {r}" for r in spec.carries), *(f"free of {r}" for r in spec.free_of)]

@@ -3,7 +3,7 @@
 Importing this loads nothing heavy, so that a new run is on disk before torch is there.
 """
 
-from unbraid.verbs.auditing import audit_file, audit_run, audit_target, document
+from unbraid.verbs.auditing import Question, audit_file, audit_run, audit_target, document
 from unbraid.verbs.request import DEFAULT_DATA, DEFAULT_METHOD, Request
 from unbraid.verbs.showing import list_data, show_data
 from unbraid.verbs.steering import pictures, steer
@@ -13,6 +13,7 @@ from unbraid.verbs.training import resume, train
 __all__ = [
     "DEFAULT_DATA",
     "DEFAULT_METHOD",
+    "Question",
     "Request",
     "Trained",
     "audit_file",

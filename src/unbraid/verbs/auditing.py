@@ -6,7 +6,9 @@ import csv
 import dataclasses
 import io
 import re
+import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,26 +26,74 @@ if TYPE_CHECKING:
     from unbraid.core.method import Infers
     from unbraid.data.dataset import Dataset
 
-Arrays = dict[str, "np.ndarray"]
-
 AUDITED = 5000
 """Items of a run that an audit looks at, unless told otherwise."""
 
 
-def document(folder: Path, *, samples: int = AUDITED, progress: Progress | None = None, **options: Any) -> Audit | None:
+@dataclass(frozen=True)
+class Question:
+    """What a user asks of a run or of a file of codes.
+
+    Attributes:
+        factors: A file of factors, by row or by id.
+        group: The factor whose groups no split may cut.
+        parts: "name=0-15,20": parts cut from the columns in the file.
+        carries: "part=factor,factor": what parts should know.
+        free_of: "part=factor,factor": what they should not.
+        roles: "role=factor", where the names differ.
+        columns: Whether to ask each column of every part, too.
+        metrics: Scores separated by commas, or "none"; all where None.
+        samples: Most items of a run.
+        seed: Of the splits; the run's own, or 0, where None.
+    """
+
+    factors: Path | None = None
+    group: str | None = None
+    parts: Sequence[str] = ()
+    carries: Sequence[str] = ()
+    free_of: Sequence[str] = ()
+    roles: Sequence[str] = ()
+    columns: bool = False
+    metrics: str | None = None
+    samples: int = AUDITED
+    seed: int | None = None
+
+    def options(self) -> dict[str, Any]:
+        """What `unbraid.audit.audit` takes of it."""
+        options: dict[str, Any] = {"group": self.group}
+        options |= {} if self.seed is None else {"seed": self.seed}
+        options["carries"], options["free_of"] = _lists(self.carries, "--carries"), _lists(self.free_of, "--free-of")
+        options["roles"] = {role: factor for role, [factor] in _lists(self.roles, "--role").items()}
+        return options if self.metrics is None else {**options, "metrics": _metrics(self.metrics)}
+
+    def command(self, target: Path) -> str:
+        """The command line that asks it."""
+        words = ["unbraid", "audit", str(target)]
+        words += ["--factors", str(self.factors)] if self.factors else []
+        words += ["--group", self.group] if self.group else []
+        several = (
+            ("--part", self.parts),
+            ("--carries", self.carries),
+            ("--free-of", self.free_of),
+            ("--role", self.roles),
+        )
+        words += [word for option, texts in several for text in texts for word in (option, text)]
+        words += ["--columns"] if self.columns else []
+        return shlex.join(words)
+
+
+def document(folder: Path, progress: Progress | None = None) -> Audit | None:
     """Audit a run, make its pictures, and write its report.
 
     Args:
         folder: A run that has finished training.
-        samples: Items to audit.
         progress: Who is told.
-        options: Passed on to `unbraid.audit.audit`: group, carries, free_of, roles, metrics.
 
     Returns:
         The audit, or None when the data have no factors.
     """
     trained = load(folder)
-    found = audit_run(trained, samples=samples, progress=progress, **options) if trained.data.factors else None
+    found = audit_run(trained, progress=progress) if trained.data.factors else None
     if found is not None:
         found.save(folder / "audit.json")
     pictures(trained, found)
@@ -53,7 +103,7 @@ def document(folder: Path, *, samples: int = AUDITED, progress: Progress | None 
     return found
 
 
-def audit_run(trained: Trained, *, samples: int = AUDITED, progress: Progress | None = None, **options: Any) -> Audit:
+def audit_run(trained: Trained, ask: Question | None = None, progress: Progress | None = None) -> Audit:
     """Which part of a run knows which factor (see `unbraid.audit.audit`).
 
     Raises:
@@ -65,16 +115,16 @@ def audit_run(trained: Trained, *, samples: int = AUDITED, progress: Progress | 
     if not trained.data.factors:
         fix = "give some with --factors FILE when training"
         raise ConfigError("data with factors", got=f"none in {trained.data.name}", fix=fix)
-    indices = trained.sample(samples)
+    ask = ask or Question()
+    indices = trained.sample(ask.samples)
     posterior = posterior_of(trained.method, trained.data, indices) if isinstance(trained.method, Infers) else None
     return audit(
         trained.encode(indices),
         trained.data.table(indices),
         specs=trained.method.parts(),
         posterior=posterior,
-        seed=int(trained.run.facts["seed"]),
         progress=told(progress) if progress else None,
-        **options,
+        **{"seed": int(trained.run.facts["seed"]), **ask.options()},
     )
 
 
@@ -89,93 +139,63 @@ def posterior_of(method: Infers, data: Dataset, indices: torch.Tensor) -> tuple[
     return mu, logvar
 
 
-def audit_file(
-    path: Path, factors: Path | None, cut: Callable[[Arrays], Arrays] | None = None, **options: Any
-) -> Audit:
+def audit_file(path: Path, ask: Question, tell: Callable[[str, float], None] | None = None) -> Audit:
     """Audit plain codes in a file, against the factors in it or in another (see `read_codes`, `read_factors`).
-
-    Args:
-        path: The codes.
-        factors: The file with factors, or None.
-        cut: Makes other parts of those in the file.
-        options: Passed on to `unbraid.audit.audit`.
 
     Raises:
         DataError: A file cannot be read, or the rows do not match.
-        ConfigError: There are no factors.
+        ConfigError: There are no factors, or a name is not there.
     """
     from unbraid.audit import audit
+    from unbraid.core.parts import PartSpec
     from unbraid.data.codes import read_codes, read_factors
 
     codes = read_codes(path)
-    table = codes.factors if factors is None else codes.factors.joined(read_factors(factors, codes.ids, len(codes)))
+    table = codes.factors
+    if ask.factors is not None:
+        table = table.joined(read_factors(ask.factors, codes.ids, len(codes)))
     if not table.factors:
         raise ConfigError("factors to audit against", got="none", fix="give some with --factors FILE", where=str(path))
-    return audit(cut(codes.parts) if cut else codes.parts, table, **options)
+    parts = _cut(codes.parts, ask.parts)
+    specs = [PartSpec(name, "fam", (x.shape[1],)) for name, x in parts.items()] if ask.columns else None
+    found = audit(parts, table, specs=specs, progress=tell, **ask.options())
+    return dataclasses.replace(found, meta={**found.meta, "codes": str(path), "command": ask.command(path)})
 
 
-def audit_target(
-    target: Path,
-    *,
-    factors: Path | None,
-    group: str | None,
-    parts: Sequence[str],
-    carries: Sequence[str],
-    free_of: Sequence[str],
-    metrics: str | None,
-    samples: int,
-    seed: int,
-    out: Path | None,
-    progress: Progress,
-) -> tuple[Audit, list[Path]]:
+def audit_target(target: Path, ask: Question, out: Path | None, progress: Progress) -> tuple[Audit, list[Path]]:
     """Audit a run or a file of codes and write what was found.
 
     Args:
         target: A run folder, or a file that `read_codes` reads.
-        factors: A file of factors, by row or by id.
-        group: The factor whose groups no split may cut.
-        parts: "name=0-15,20": parts cut from the columns of the only part in the file.
-        carries: "part=factor,factor".
-        free_of: "part=factor,factor".
-        metrics: Scores separated by commas, or "none".
-        samples: Most items of a run.
-        seed: Of the splits.
+        ask: The question.
         out: Folder for the results; the run's own, or none, where None.
         progress: Who is told.
 
     Returns:
         The audit and the files written.
     """
-    options: dict[str, Any] = {"group": group, "carries": _roles(carries, "--carries")}
-    options["free_of"] = _roles(free_of, "--free-of")
-    if metrics is not None:
-        options["metrics"] = _metrics(metrics)
     if target.is_dir():
-        if parts or factors:
-            raise ConfigError("--part and --factors with a file of codes", got=f"the folder {target}")
-        found = audit_run(load(target), samples=samples, progress=progress, **options)
-        return found, _write(found, out or target)
+        if ask.parts or ask.factors or ask.columns:
+            raise ConfigError("--part, --columns and --factors with a file of codes", got=f"the folder {target}")
+        found = audit_run(load(target), ask, progress)
+        return found, _write(found, out) if out else _write(found, target, report=True)
     if not target.exists():
         hint = nearest(target.name, [p.name for p in target.parent.glob("*")] or ["a run under runs/"])
         raise DataError("a run folder or a file of codes", got="nothing there", fix=hint, where=str(target))
-    options |= {"seed": seed, "progress": told(progress)}
-    found = audit_file(target, factors, cut=lambda arrays: _cut(arrays, parts), **options)
-    words = ["unbraid audit", str(target), *(["--factors", str(factors)] if factors else [])]
-    words += ["--group", group] if group else []
-    for option, texts in (("--part", parts), ("--carries", carries), ("--free-of", free_of)):
-        words += [word for text in texts for word in (option, text)]
-    found = dataclasses.replace(found, meta={**found.meta, "codes": str(target), "command": " ".join(words)})
+    found = audit_file(target, ask, told(progress))
     return found, _write(found, out) if out else []
 
 
-def _write(found: Audit, folder: Path) -> list[Path]:
-    from unbraid.report import write_audit_page
+def _write(found: Audit, folder: Path, *, report: bool = False) -> list[Path]:
+    from unbraid.report import write_audit_page, write_report
 
     folder.mkdir(parents=True, exist_ok=True)
     found.save(folder / "audit.json")
     write_text(folder / "audit.csv", tidy(found))
-    write_audit_page(found.to_json(), folder / "audit.html")
-    return [folder / name for name in ("audit.json", "audit.csv", "audit.html")]
+    page = write_report(folder) if report else folder / "audit.html"
+    if not report:
+        write_audit_page(found.to_json(), page)
+    return [folder / "audit.json", folder / "audit.csv", page]
 
 
 def tidy(found: Audit) -> str:
@@ -188,7 +208,7 @@ def tidy(found: Audit) -> str:
     return text.getvalue()
 
 
-def _roles(texts: Sequence[str], where: str) -> dict[str, list[str]]:
+def _lists(texts: Sequence[str], where: str) -> dict[str, list[str]]:
     roles: dict[str, list[str]] = {}
     for text in texts:
         part, equals, names = text.partition("=")
@@ -210,6 +230,8 @@ def _metrics(text: str) -> list[str]:
 
 def _cut(arrays: dict[str, np.ndarray], parts: Sequence[str]) -> dict[str, np.ndarray]:
     """The named columns of the only part in a file, or the parts as they are."""
+    import numpy as np
+
     if not parts:
         return arrays
     whole = np.concatenate([a.reshape(len(a), -1) for a in arrays.values()], axis=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,10 +65,17 @@ def asked_for(run: Run) -> Request:
         raise RunError("a run.json that says what was asked for", got="another one", where=str(run.folder)) from None
 
 
-def whole(name: str, value: Any) -> Any:
-    """An option, with a path that exists made absolute, so that a run is found from any folder."""
-    is_path = name in ("data", "factors", "start") and isinstance(value, str)
-    return str(Path(value).resolve()) if is_path and Path(value).exists() else value
+def located(request: Request) -> Request:
+    """The request with paths made absolute, so that the data of a run are found from any folder."""
+    paths: dict[str, Any] = {n: _absolute(n, getattr(request, n)) for n in ("data", "factors", "start")}
+    return replace(request, **paths)
+
+
+def _absolute(name: str, value: str | None) -> str | None:
+    from unbraid.data.catalog import sources
+
+    made = name == "data" and str(value).partition(":")[0] in {s.name for s in sources()}
+    return value if value is None or made or not Path(value).exists() else str(Path(value).resolve())
 
 
 def make(request: Request, recorded: Mapping[str, Any] | None = None) -> tuple[Method[Any], Dataset]:

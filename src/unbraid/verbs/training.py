@@ -18,7 +18,7 @@ from unbraid.training.files import write_with
 from unbraid.training.progress import Progress, Silent
 from unbraid.training.runs import Run
 from unbraid.verbs.auditing import document
-from unbraid.verbs.request import Request, asked_for, device_for, make, reproduce, whole
+from unbraid.verbs.request import Request, asked_for, device_for, located, make, reproduce
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +44,6 @@ def train(request: Request | None = None, out: Path | None = None, progress: Pro
         InterruptedRunError: SIGINT or SIGTERM; the run was saved and can be resumed.
     """
     request = request or Request()
-    request = replace(request, **{name: whole(name, getattr(request, name)) for name in ("data", "factors", "start")})
     find(request.method)
     if rank := int(os.environ.get("RANK", "0")):
         return _follow(request, out, rank)
@@ -78,9 +77,10 @@ def resume(folder: Path, asked: Mapping[str, Any] | None = None, progress: Progr
     """
     run = Run(folder)
     request = asked_for(run)
+    again = located(replace(request, **{k: v for k, v in (asked or {}).items() if k != "set"}))
     for name, value in (asked or {}).items():
         was = getattr(request, name) if name != "set" else {k: request.set.get(k) for k in value}
-        if was != whole(name, value):
+        if was != (value if name == "set" else getattr(again, name)):
             fix = f"leave it out, or begin a new run from these weights with --start {folder}"
             raise RunError(f"{name} {was!r} as recorded", got=repr(value), fix=fix, where=str(folder))
     return _go(run, request, progress or Silent())
@@ -92,7 +92,7 @@ def _go(run: Run, request: Request, progress: Progress) -> list[str]:
     if run.status in ("starting", "training"):
         said = _train(run, request, progress)
     if request.audit and run.status != "done":
-        document(run.folder, progress=progress)
+        document(run.folder, progress)
     if run.status != "done":
         run.update(status="done")
     return said
@@ -104,10 +104,12 @@ def _train(run: Run, request: Request, progress: Progress) -> list[str]:
     from unbraid.training.fit import fit
 
     device = device_for(request.device)
+    request = located(request)
     method, data = make(request, run.facts.get("config"))
     began = time.monotonic()
     facts = _facts(request, method, data, device)
-    said = run.begin(facts) if int(os.environ.get("RANK", "0")) == 0 else []
+    first = int(os.environ.get("RANK", "0")) == 0
+    said = run.begin({**facts, "request": asdict(request)}) if first else []
     fit(
         method,
         data,
@@ -117,7 +119,7 @@ def _train(run: Run, request: Request, progress: Progress) -> list[str]:
         run=run,
         progress=progress,
     )
-    if int(os.environ.get("RANK", "0")) == 0:
+    if first:
         from unbraid.training.checkpoints import save_tensors
 
         write_with(run.folder / "model.safetensors", lambda path: save_tensors(path, exported(method)))
