@@ -53,8 +53,8 @@ class Sprites(FactorGrid):
     """
 
     notes = (
-        "orientation is circular, and cannot be read beyond a shape's symmetry: squares look the same after 90 degrees, "
-        "ellipses after 180; at best 4.32 of its 5.32 bits are there to be known",
+        "orientation is circular, and cannot be read beyond a shape's symmetry: squares look the same after 90 "
+        "degrees, ellipses after 180; at best 4.32 of its 5.32 bits are there to be known",
     )
 
     def __init__(self, size: int = 32, colour: bool = False, correlated: float = 0.0) -> None:
