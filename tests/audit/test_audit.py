@@ -50,8 +50,8 @@ def test_what_is_there_is_found_and_what_is_not_is_not(page):
 
 
 def test_each_row_is_of_one_part_or_column_factor_and_probe(page):
-    assert len(page.rows) == 3 * 3 * 2 + 3 * 3
-    assert {r.probe for r in page.rows if r.column is None} == {"linear", "mlp"}
+    assert len(page.rows) == 3 * 3 * 2 + 3 * 3 + 3  # and the best column of the family speaks for it
+    assert {r.probe for r in page.rows if r.column is None} == {"linear", "mlp", "latents[0]", "latents[1]"}
     assert page.parts == ("content", "style", "latents")
     assert page.factors == ("site", "sex", "noise")
     for row in page.rows:

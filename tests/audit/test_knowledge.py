@@ -1,10 +1,13 @@
 import math
+import os
 
 import numpy as np
 import pytest
 
 from unbraid.audit.knowledge import knowledge
 from unbraid.metrics import probes
+
+MORE = int(os.environ.get("UNBRAID_DRAWS", "1"))  # as many times the draws: 25 makes a thousand and more
 
 
 def folds_of(n, rng, k=5):
@@ -108,20 +111,8 @@ def null(n, d, classes, draws, probe, seed, size=None):
     [(400, 1, 3, "table", None), (400, 1, 2, "table", 20), (200, 8, 3, "linear", None), (200, 40, 4, "linear", None)],
 )
 def test_shuffled_labels_are_seldom_accused(n, d, classes, probe, size):
-    draws = 200 if probe == "table" else 40
+    draws = (200 if probe == "table" else 40) * MORE
     p, covered = null(n, d, classes, draws, probe, seed=9, size=size)
     slack = 3 * math.sqrt(0.05 * 0.95 / draws)
     assert (p < 0.05).mean() < 0.05 + slack
     assert covered > 0.95 - slack
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("n", "d", "classes", "probe", "size"),
-    [(500, 1, 10, "table", None), (2000, 1, 5, "table", None), (1000, 1, 2, "table", 40), (500, 64, 5, "linear", None)],
-)
-def test_shuffled_labels_a_thousand_draws(n, d, classes, probe, size):
-    p, covered = null(n, d, classes, 1000, probe, seed=10, size=size)
-    assert (p < 0.05).mean() < 0.065
-    assert (p < 0.01).mean() < 0.02
-    assert covered > 0.935

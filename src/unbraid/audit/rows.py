@@ -29,7 +29,8 @@ class Row:
         part: The part.
         column: The column of a family, None for the whole part.
         factor: The factor, or the role that no factor is mapped to.
-        probe: "linear", "mlp" or "table" (columns); "" where none was run.
+        probe: "linear", "mlp", "table" (of a column), a column such as "latents[3]" where a whole family is judged by what
+            that column knows, or "" where none was run.
         bits: Information in bits per item; a little below 0 by chance when there is none.
         low, high: Its 95 % interval; `high` is never below 0.
         share, share_low, share_high: The same, divided by the entropy; 1 is all there is to know.
@@ -84,15 +85,36 @@ def judged(rows: Sequence[Row], clean_below: float) -> tuple[Row, ...]:
     found = list(rows)
     for i, p in zip(measured, holm(np.array([rows[i].p for i in measured])), strict=True):
         found[i] = dataclasses.replace(rows[i], p_adjusted=float(p))
+    found += _through_columns(found)
     pairs: dict[tuple[str, str], list[int]] = {}
-    for i in measured:
-        pairs.setdefault((rows[i].name, rows[i].factor), []).append(i)
+    for i, row in enumerate(found):
+        if row.measured:
+            pairs.setdefault((row.name, row.factor), []).append(i)
     for indices in pairs.values():
         verdict, note = _verdict([found[i] for i in indices], clean_below)
         for i in indices:
             notes = "; ".join(n for n in (found[i].note, note) if n)
             found[i] = dataclasses.replace(found[i], verdict=verdict, note=notes)
     return tuple(found)
+
+
+def _through_columns(rows: Sequence[Row]) -> list[Row]:
+    """Of each family and factor the column that tells most, as a row of the whole family: what a column knows, it knows.
+
+    These repeat what was measured, so they enter no correction for the number of questions.
+    """
+    whole: dict[tuple[str, str], list[Row]] = {}
+    single: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.measured:
+            (whole if row.column is None else single).setdefault((row.part, row.factor), []).append(row)
+    found = []
+    for pair, columns in single.items():
+        if pair in whole:
+            row, declared = best(columns), whole[pair][0].declared
+            bound = max(row.share_high, *(w.bound for w in whole[pair]))
+            found.append(dataclasses.replace(row, column=None, probe=row.name, declared=declared, bound=bound))
+    return found
 
 
 def best(rows: Sequence[Row]) -> Row:

@@ -10,8 +10,8 @@ The first two are tuned on a fifth of each fold's training groups, the third by 
 """
 
 from unbraid.metrics.probes.common import Labels, LogProbabilities
-from unbraid.metrics.probes.linear import linear
+from unbraid.metrics.probes.softmax import linear
 from unbraid.metrics.probes.network import mlp
-from unbraid.metrics.probes.table import equal_frequency, most_bins, table
+from unbraid.metrics.probes.bins import equal_frequency, most_bins, table
 
 __all__ = ["Labels", "LogProbabilities", "equal_frequency", "linear", "mlp", "most_bins", "table"]
