@@ -29,8 +29,8 @@ class Row:
         part: The part.
         column: The column of a family, None for the whole part.
         factor: The factor, or the role that no factor is mapped to.
-        probe: "linear", "mlp", "table" (of a column), a column such as "latents[3]" where a whole family is judged by what
-            that column knows, or "" where none was run.
+        probe: "linear", "mlp", "table" (of a column), a column such as "latents[3]" where a whole family is judged by
+            what that column knows, or "" where none was run.
         bits: Information in bits per item; a little below 0 by chance when there is none.
         low, high: Its 95 % interval; `high` is never below 0.
         share, share_low, share_high: The same, divided by the entropy; 1 is all there is to know.
@@ -99,7 +99,7 @@ def judged(rows: Sequence[Row], clean_below: float) -> tuple[Row, ...]:
 
 
 def _through_columns(rows: Sequence[Row]) -> list[Row]:
-    """Of each family and factor the column that tells most, as a row of the whole family: what a column knows, it knows.
+    """Of each family and factor the column that tells most, as a row of the family: it knows what its columns know.
 
     These repeat what was measured, so they enter no correction for the number of questions.
     """

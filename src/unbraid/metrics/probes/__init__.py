@@ -9,9 +9,9 @@ Three probes, from labels and folds to out-of-fold log-probabilities (natural lo
 The first two are tuned on a fifth of each fold's training groups, the third by leaving one out in closed form.
 """
 
-from unbraid.metrics.probes.common import Labels, LogProbabilities
-from unbraid.metrics.probes.softmax import linear
-from unbraid.metrics.probes.network import mlp
 from unbraid.metrics.probes.bins import equal_frequency, most_bins, table
+from unbraid.metrics.probes.common import Labels, LogProbabilities
+from unbraid.metrics.probes.network import mlp
+from unbraid.metrics.probes.softmax import linear
 
 __all__ = ["Labels", "LogProbabilities", "equal_frequency", "linear", "mlp", "most_bins", "table"]
