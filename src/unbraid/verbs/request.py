@@ -36,6 +36,7 @@ class Request:
         factors: A file with factors, or None.
         device: "cpu", "cuda", or "auto".
         precision: "fp32" or "bf16".
+        threads: Processor threads; 0 chooses (see `threads_for`).
         start: A run whose weights training starts from, or None.
         audit: Whether to audit, steer and report at the end.
     """
@@ -49,6 +50,7 @@ class Request:
     factors: str | None = None
     device: str = "auto"
     precision: str = "fp32"
+    threads: int = 0
     start: str | None = None
     audit: bool = True
 

@@ -45,8 +45,8 @@ def train(request: Request | None = None, out: Path | None = None, progress: Pro
     """
     request = request or Request()
     find(request.method)
-    if rank := int(os.environ.get("RANK", "0")):
-        return _follow(request, out, rank)
+    if _rank():
+        return _follow(request, out)
     folder = out or _new_folder(request)
     missing = [p for p in folder.absolute().parents if not p.exists()]
     run = Run.create(folder, asdict(request))
@@ -77,13 +77,23 @@ def resume(folder: Path, asked: Mapping[str, Any] | None = None, progress: Progr
     """
     run = Run(folder)
     request = asked_for(run)
-    again = located(replace(request, **{k: v for k, v in (asked or {}).items() if k != "set"}))
-    for name, value in (asked or {}).items():
+    asked = dict(asked or {})
+    if "threads" in asked:
+        request = replace(request, threads=asked.pop("threads"))
+    again = located(replace(request, **{k: v for k, v in asked.items() if k != "set"}))
+    for name, value in asked.items():
         was = getattr(request, name) if name != "set" else {k: request.set.get(k) for k in value}
         if was != (value if name == "set" else getattr(again, name)):
             fix = f"leave it out, or begin a new run from these weights with --start {folder}"
             raise RunError(f"{name} {was!r} as recorded", got=repr(value), fix=fix, where=str(folder))
+    if _rank():
+        return _train(run, request, Silent())
     return _go(run, request, progress or Silent())
+
+
+def _rank() -> int:
+    """Which of the processes that `torchrun` started this is."""
+    return int(os.environ.get("RANK", "0"))
 
 
 def _go(run: Run, request: Request, progress: Progress) -> list[str]:
@@ -106,9 +116,10 @@ def _train(run: Run, request: Request, progress: Progress) -> list[str]:
     device = device_for(request.device)
     request = located(request)
     method, data = make(request, run.facts.get("config"))
+    torch.set_num_threads(request.threads or run.facts.get("threads") or threads_for(method))
     began = time.monotonic()
     facts = _facts(request, method, data, device)
-    first = int(os.environ.get("RANK", "0")) == 0
+    first = _rank() == 0
     said = run.begin({**facts, "request": asdict(request)}) if first else []
     fit(
         method,
@@ -129,14 +140,25 @@ def _train(run: Run, request: Request, progress: Progress) -> list[str]:
     return said
 
 
-def _follow(request: Request, out: Path | None, rank: int) -> Path:
+def threads_for(method: Method[Any]) -> int:
+    """One thread for perceptrons, whose steps are too short to share; as many as torch likes for convolutions.
+
+    The number is recorded, and a resumed run takes it over, because bits depend on it.
+    """
+    import torch
+    from torch.nn.modules.conv import _ConvNd
+
+    return torch.get_num_threads() if any(isinstance(m, _ConvNd) for m in method.modules()) else 1
+
+
+def _follow(request: Request, out: Path | None) -> Path:
     """What every process but the first does under `torchrun`: train, and leave files to the first."""
     if out is None:
         raise ConfigError("--out with several processes", got="none", fix="name a new folder")
     deadline = time.monotonic() + 60
     while not (out / "run.json").exists():
         if time.monotonic() > deadline:
-            raise RunError("the run folder of the first process", got=f"none after a minute in process {rank}")
+            raise RunError("the run folder of the first process", got=f"none after a minute in process {_rank()}")
         time.sleep(0.1)
     _train(Run(out), request, Silent())
     return out
