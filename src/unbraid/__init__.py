@@ -12,6 +12,7 @@ from unbraid._version import __version__
 
 if TYPE_CHECKING:
     from unbraid.audit import Audit as Audit
+    from unbraid.claims import verify as verify
     from unbraid.core.method import Method as Method
     from unbraid.core.method import Stage as Stage
     from unbraid.core.method import Stream as Stream
@@ -41,6 +42,7 @@ _HOME = {
     "Request": "unbraid.verbs",
     "load": "unbraid.verbs",
     "train": "unbraid.verbs",
+    "verify": "unbraid.claims",
 }
 
 __all__ = [*_HOME, "__version__"]
