@@ -92,9 +92,10 @@ def judged(rows: Sequence[Row], clean_below: float) -> tuple[Row, ...]:
             pairs.setdefault((row.name, row.factor), []).append(i)
     for indices in pairs.values():
         verdict, note = _verdict([found[i] for i in indices], clean_below)
+        bound = max(found[i].bound for i in indices)  # of the part, whichever probe leaves most room
         for i in indices:
             notes = "; ".join(n for n in (found[i].note, note) if n)
-            found[i] = dataclasses.replace(found[i], verdict=verdict, note=notes)
+            found[i] = dataclasses.replace(found[i], verdict=verdict, note=notes, bound=bound)
     return tuple(found)
 
 
