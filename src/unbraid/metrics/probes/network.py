@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from unbraid.metrics.probes.common import Heads, Labels, LogProbabilities, plan, predict, stack
+from unbraid.metrics.probes.softmax import STRENGTHS, Regression, regression, tuned
 
 _TUNING = 2000
 _GAIN = 1e-4
@@ -32,7 +33,8 @@ def mlp(
 ) -> LogProbabilities:
     """Out-of-fold log-probabilities of a network with one hidden layer and a head per factor.
 
-    It starts from the class frequencies and keeps, for each fold and factor, the epoch that tuned best.
+    Its output is added to the logits of a linear probe of the same rows. It starts from that probe alone and keeps, for
+    each fold and factor, the epoch that tuned best: what is linear need not be learned again.
 
     Args:
         codes: One row of numbers per item.
@@ -50,13 +52,15 @@ def mlp(
     x = torch.as_tensor(np.ascontiguousarray(codes), dtype=torch.float32)
     learn, tune = [r.learn for r in rows], [r.tune[:_TUNING] for r in rows]
     scales = [_Scale.of(x[torch.from_numpy(r)]) for r in learn]
+    straight = regression(x, heads, learn, tuned(x, heads, rows, STRENGTHS))
     generator = torch.Generator().manual_seed(seed)
-    net = _Net.start(len(rows), x.shape[1], hidden, heads.log_prior(heads.at(learn)), generator)
-    best = _train(net, _Set.of(x, learn, scales, heads), _Set.of(x, tune, scales, heads), heads, generator,
-                  rate, epochs, patience)  # fmt: skip
+    net = _Net.start(len(rows), x.shape[1], hidden, sum(heads.sizes), generator)
+    sets = [_Set.of(x, chosen, scales, heads, straight) for chosen in (learn, tune)]
+    best = _train(net, sets[0], sets[1], heads, generator, rate, epochs, patience)
 
     def logits(fold: int, at: Tensor, head: int) -> Tensor:
-        return best[head].one(fold, scales[fold](x[at]), heads.spans[head])
+        span = heads.spans[head]
+        return straight.logits(fold, x[at], span) + best[head].one(fold, scales[fold](x[at]), span)
 
     return predict(heads, folds, logits)
 
@@ -79,11 +83,15 @@ class _Scale:
 class _Set:
     x: Float[Tensor, "f m d"]
     true: Float[Tensor, "f m c"]
+    straight: Float[Tensor, "f m c"]
 
     @classmethod
-    def of(cls, x: Tensor, rows: list[np.ndarray], scales: list[_Scale], heads: Heads) -> _Set:
-        z = stack([s(x[torch.from_numpy(r)]) for s, r in zip(scales, rows, strict=True)])
-        return cls(z, heads.at(rows))
+    def of(cls, x: Tensor, rows: list[np.ndarray], scales: list[_Scale], heads: Heads, straight: Regression) -> _Set:
+        """Standardised codes, true classes and what the linear probe says, of each fold's rows."""
+        at = [torch.from_numpy(r) for r in rows]
+        z = stack([scale(x[r]) for scale, r in zip(scales, at, strict=True)])
+        linear = stack([straight.logits(fold, x[r], slice(None)) for fold, r in enumerate(at)])
+        return cls(z, heads.at(rows), linear)
 
 
 @dataclass
@@ -93,10 +101,10 @@ class _Net:
     tensors: list[Tensor]
 
     @classmethod
-    def start(cls, folds: int, d: int, hidden: int, log_prior: Tensor, generator: torch.Generator) -> _Net:
+    def start(cls, folds: int, d: int, hidden: int, classes: int, generator: torch.Generator) -> _Net:
         first = torch.randn(1, d, hidden, generator=generator).expand(folds, -1, -1) * math.sqrt(2 / d)
-        second = torch.zeros(folds, hidden, log_prior.shape[2])  # at first it says the class frequencies
-        return cls([first.clone(), torch.zeros(folds, 1, hidden), second, log_prior.clone()])
+        second = torch.zeros(folds, hidden, classes)  # at first it adds nothing
+        return cls([first.clone(), torch.zeros(folds, 1, hidden), second, torch.zeros(folds, 1, classes)])
 
     def __call__(self, x: Float[Tensor, "f m d"]) -> Float[Tensor, "f m c"]:
         w1, b1, w2, b2 = self.tensors
@@ -121,12 +129,12 @@ def _train(
 ) -> list[_Net]:  # fmt: skip
     """One network per factor, each fold's as it was when it tuned best."""
     best = [net.copy() for _ in heads.sizes]
-    loss = heads.losses(net(tune.x), tune.true)
+    loss = heads.losses(tune.straight + net(tune.x), tune.true)
     adam, idle = _Adam(net.tensors, rate), torch.zeros(len(loss), dtype=torch.int64)
     for _ in range(epochs):
         _epoch(net, learn, heads, adam, generator)
         with torch.no_grad():
-            now = heads.losses(net(tune.x), tune.true)
+            now = heads.losses(tune.straight + net(tune.x), tune.true)
         better = (now < loss - _GAIN) & (idle < patience)[:, None]  # each fold ends by itself: none tells another
         loss, idle = torch.where(better, now, loss), torch.where(better.any(1), 0, idle + 1)
         for h, kept in enumerate(best):
@@ -163,4 +171,5 @@ def _epoch(net: _Net, learn: _Set, heads: Heads, adam: _Adam, generator: torch.G
     for start in range(0, m, size):
         batch = order[:, start : start + size]
         with torch.enable_grad():
-            adam(heads.losses(net(learn.x[which, batch]), learn.true[which, batch]).sum())
+            logits = learn.straight[which, batch] + net(learn.x[which, batch])
+            adam(heads.losses(logits, learn.true[which, batch]).sum())

@@ -45,16 +45,17 @@ def linear(
     """
     heads, rows = Heads.of(labels), plan(folds, groups, cap, seed)
     x = torch.as_tensor(np.ascontiguousarray(codes), dtype=torch.float32)
-    strength = _tuned(x, heads, rows, strengths)
-    learn = [r.all for r in rows]
+    fitted = regression(x, heads, [r.all for r in rows], tuned(x, heads, rows, strengths))
+    return predict(heads, folds, lambda fold, at, head: fitted.logits(fold, x[at], heads.spans[head]))
+
+
+def regression(
+    x: Float[Tensor, "n d"], heads: Heads, learn: list[np.ndarray], strength: Float[Tensor, "f h"]
+) -> Regression:
+    """The regressions of all folds and factors, each learned from its rows with its ridge strength."""
     axes = [_Axes.of(x[torch.from_numpy(r)]) for r in learn]
     found = _descend(_turn(axes, x, learn), heads.at(learn), heads, stack([a.spread for a in axes]), strength)
-
-    def logits(fold: int, at: Tensor, head: int) -> Tensor:
-        span = heads.spans[head]
-        return axes[fold](x[at]) @ found.weights[fold, :, span] + found.bias[fold, :, span]
-
-    return predict(heads, folds, logits)
+    return Regression(axes, found)
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,23 @@ class _Found:
     bias: Float[Tensor, "f 1 c"]
 
 
+@dataclass(frozen=True)
+class Regression:
+    """Fitted regressions, one per fold, all factors side by side."""
+
+    axes: list[_Axes]
+    found: _Found
+
+    def logits(self, fold: int, x: Float[Tensor, "n d"], span: slice) -> Float[Tensor, "n c"]:
+        """Logits of the classes in `span` by a fold's regression."""
+        return self.axes[fold](x) @ self.found.weights[fold, :, span] + self.found.bias[fold, :, span]
+
+
 def _turn(axes: list[_Axes], x: Tensor, rows: list[np.ndarray]) -> Float[Tensor, "f m d"]:
     return stack([a(x[torch.from_numpy(r)]) for a, r in zip(axes, rows, strict=True)])
 
 
-def _tuned(x: Tensor, heads: Heads, rows: list[Rows], strengths: Sequence[float]) -> Float[Tensor, "f h"]:
+def tuned(x: Tensor, heads: Heads, rows: list[Rows], strengths: Sequence[float]) -> Float[Tensor, "f h"]:
     """The strength that predicts the tuning rows best, for each fold and factor."""
     learn, tune = [r.learn[:_TUNING] for r in rows], [r.tune[:_TUNING] for r in rows]
     axes = [_Axes.of(x[torch.from_numpy(r)]) for r in learn]
