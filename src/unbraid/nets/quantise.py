@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from unbraid.core.errors import ConfigError
+
 
 class Quantised(NamedTuple):
     """What a quantiser returns.
@@ -30,8 +32,11 @@ class ScalarQuantiser(nn.Module):
 
     Args:
         latents: Number of latents.
-        values: Values per latent, at the start spread evenly over [-0.5, 0.5].
+        values: Values of every latent, or of each; at the start spread evenly over [-0.5, 0.5].
         shared: Whether all latents use one book (an ablation of the paper).
+
+    Raises:
+        ConfigError: Not one number of values for each latent, or fewer than one value.
 
     Source:
         Hsu et al., 2023, section 3.1; latent_quantization, latents/quantized.py.
@@ -41,10 +46,19 @@ class ScalarQuantiser(nn.Module):
     tensor([[1, 2]])
     """
 
-    def __init__(self, latents: int, values: int, shared: bool = False) -> None:
+    absent: Float[Tensor, "books values"]
+
+    def __init__(self, latents: int, values: int | tuple[int, ...], shared: bool = False) -> None:
         super().__init__()
         self.latents = latents
-        self.values = nn.Parameter(torch.linspace(-0.5, 0.5, values).repeat(1 if shared else latents, 1))
+        sizes = (values,) * (1 if shared else latents) if isinstance(values, int) else values
+        if len(sizes) != (1 if shared else latents) or min(sizes) < 1:
+            wanted = "one number of values, 1 or more" if shared else f"{latents} numbers of values, each 1 or more"
+            raise ConfigError(wanted, got=str(values), where="values")
+        books = [torch.linspace(-0.5, 0.5, size) for size in sizes]
+        self.values = nn.Parameter(nn.utils.rnn.pad_sequence(books, batch_first=True))
+        ends = torch.tensor(sizes)[:, None] <= torch.arange(max(sizes))
+        self.register_buffer("absent", torch.zeros(ends.shape).masked_fill(ends, torch.inf), persistent=False)
 
     @property
     def book(self) -> Float[Tensor, "latents values"]:
@@ -53,6 +67,6 @@ class ScalarQuantiser(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch latents"]) -> Quantised:
         """The nearest value of each latent's book."""
-        ids = (x[:, :, None] - self.book).abs().argmin(2)
+        ids = ((x[:, :, None] - self.book).abs() + self.absent).argmin(2)  # infinitely far: what a book has not
         quantised = self.book.gather(1, ids.T).T
         return Quantised(x + (quantised - x).detach(), quantised, ids)

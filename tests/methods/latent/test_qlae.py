@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from unbraid.core.config import override
+from unbraid.core.errors import ConfigError
 from unbraid.core.fields import Field, Fields
 from unbraid.core.method import At
 from unbraid.data.made.discs import Discs
@@ -116,3 +117,18 @@ def test_clipping_and_decay_by_their_formulas():
     assert biggest > 2
     for n, p in method.named_parameters():
         np.testing.assert_allclose(p.detach().numpy(), theta[n].numpy(), atol=2e-5, err_msg=n)
+
+
+def test_books_of_different_sizes():
+    method = build(latents=3, values="2,5,3")
+    ids = method.quantiser(torch.linspace(-2, 2, 60).reshape(20, 3)).ids
+    assert [len(column.unique()) for column in ids.T] == [2, 5, 3]
+    assert method.parts()[0].classes == 5
+    z = method.quantiser(torch.full((1, 3), 9.0)).quantised
+    assert torch.equal(z, torch.full((1, 3), 0.5))
+
+
+@pytest.mark.parametrize("wrong", ["2,5", "2,5,0", "0"])
+def test_a_number_of_values_for_each_latent(wrong):
+    with pytest.raises(ConfigError, match="values"):
+        build(latents=3, values=wrong)

@@ -51,7 +51,7 @@ class QLAE(Autoencoder["QLAE.Config"]):
         Attributes:
             latents: Numbers in the code; the paper takes twice the number of factors.
             network: "style" is the paper's; "conv" and "mlp" are cheaper.
-            values: Values in the book of each latent.
+            values: Values in every latent's book, or in each: 10, or 3,6,40.
             quantise: Whether to quantise at all; without, it is an autoencoder under the same decay.
             shared: Whether all latents use one book (an ablation of the paper).
             quantisation: Weight of the loss that moves the books.
@@ -60,7 +60,7 @@ class QLAE(Autoencoder["QLAE.Config"]):
 
         latents: int = told(10, by="ours")
         network: Network = told("style", by="code")
-        values: int = told(10, by="paper")
+        values: int | tuple[int, ...] = told(10, by="paper")
         quantise: bool = told(True, by="paper")
         shared: bool = told(False, by="paper")
         quantisation: float = told(0.01, by="code")
@@ -77,7 +77,8 @@ class QLAE(Autoencoder["QLAE.Config"]):
             self.quantiser = ScalarQuantiser(config.latents, config.values, config.shared)
 
     def parts(self) -> tuple[PartSpec, ...]:
-        classes = self.config.values if self.config.quantise else None
+        values = self.config.values
+        classes = None if not self.config.quantise else values if isinstance(values, int) else max(values)
         return (PartSpec("latents", "fam", (self.config.latents,), one=True, classes=classes),)
 
     def loss(self, batch: Batch, at: At) -> Terms:
