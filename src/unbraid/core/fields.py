@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from torch import Tensor
-
 from unbraid.core.errors import DataError, nearest
 
 Batch = Mapping[str, Any]
@@ -95,19 +93,3 @@ class Fields(Mapping[str, Field]):
     def from_json(cls, data: Mapping[str, Mapping[str, Any]]) -> Fields:
         """The inverse of `to_json`."""
         return cls(**{name: Field(**{**f, "shape": tuple(f["shape"])}) for name, f in data.items()})
-
-
-def check_batch(batch: Batch, fields: Fields) -> None:
-    """Refuse a batch whose fields do not have the declared shapes and dtypes.
-
-    Raises:
-        DataError: Naming the field, what was declared and what came.
-    """
-    for name, field in fields.items():
-        tensor = batch.get(name)
-        if not isinstance(tensor, Tensor):
-            raise DataError("a tensor", got=type(tensor).__name__, where=f"field '{name}'")
-        if tuple(tensor.shape[tensor.ndim - len(field.shape) :]) != field.shape:
-            raise DataError(f"items of shape {field.shape}", got=f"{tuple(tensor.shape)}", where=f"field '{name}'")
-        if str(tensor.dtype).removeprefix("torch.") != field.dtype:
-            raise DataError(f"dtype {field.dtype}", got=str(tensor.dtype), where=f"field '{name}'")

@@ -390,9 +390,6 @@ class Samples(Protocol):
         """`n` observations from the prior."""
 
 
-CAPABILITIES: Mapping[str, Any] = {"decodes": Decodes, "infers": Infers, "samples": Samples}
-
-
 def capabilities(method: Method[Any] | type) -> tuple[str, ...]:
     """Names of the capabilities a method (or its class) has."""
     verbs = {"decodes": "decode", "infers": "posterior", "samples": "sample"}

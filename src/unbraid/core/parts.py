@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -172,12 +171,3 @@ def check_parts(specs: Iterable[PartSpec], parts: Parts) -> None:
     for name, spec in declared.items():
         if tuple(parts[name].shape[1:]) != spec.shape:
             raise ContractError(f"shape {spec.shape}", got=f"{tuple(parts[name].shape[1:])}", where=f"part '{name}'")
-
-
-def width(spec: PartSpec) -> int:
-    """Numbers per item of a part.
-
-    >>> width(PartSpec("content", "seq", (7, 5)))
-    35
-    """
-    return math.prod(spec.shape)

@@ -87,7 +87,7 @@ def resume(folder: Path, asked: Mapping[str, Any] | None = None, progress: Progr
             fix = f"leave it out, or begin a new run from these weights with --start {folder}"
             raise RunError(f"{name} {was!r} as recorded", got=repr(value), fix=fix, where=str(folder))
     if _rank():
-        return _train(run, request, Silent())
+        return _train(run, request, Silent()) if run.status in ("starting", "training") else []
     return _go(run, request, progress or Silent())
 
 
@@ -135,8 +135,6 @@ def _train(run: Run, request: Request, progress: Progress) -> list[str]:
 
         write_with(run.folder / "model.safetensors", lambda path: save_tensors(path, exported(method)))
         run.update(status="trained", seconds=round(run.facts.get("seconds", 0) + time.monotonic() - began, 1))
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
     return said
 
 
