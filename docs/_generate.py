@@ -186,10 +186,16 @@ def scores_page() -> str:
     from unbraid.metrics.registry import SCORES
 
     rows = [
-        [f"`{s.name}`", f"{s.low:g} to {s.high:g}", "higher" if s.higher_is_better else "lower", s.meaning, s.enough]
+        [
+            f"`{s.name}`",
+            f"{s.low:g} to {s.high:.3g}" if s.high < float("inf") else f"{s.low:g} and up",
+            "higher" if s.higher_is_better else "lower",
+            s.meaning + ("" if s.usual else " Not among the usual ones."),
+            f"{s.enough([10] * 5, 10):,}",
+        ]
         for s in SCORES.values()
     ]
-    head = ("score", "range", "better", "in one sentence", "items that are enough")
+    head = ("score", "range", "better", "in one sentence", "items that are enough for 10 latents and 10 values")
     return "\n".join([*table(head, rows), ""])
 
 

@@ -129,7 +129,7 @@ def audit(
     free_of: Annotated[list[str] | None, typer.Option(metavar="PART=FACTORS", help="What it should not.")] = None,
     role: Annotated[list[str] | None, typer.Option(metavar="ROLE=FACTOR", help="Where the names differ.")] = None,
     columns: Annotated[bool, typer.Option("--columns", help="Ask each column of the codes, too.")] = False,
-    metrics: Annotated[str | None, typer.Option(help="Scores, separated by commas; `none` for none.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Scores, separated by commas; `all` or `none`.")] = None,
     samples: Annotated[int, typer.Option(min=50, help="Most items of a run.")] = 5000,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the splits.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for audit.json, audit.csv and audit.html.")] = None,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
-from unbraid.metrics import dci, infomec, mig, modularity, sap
-from unbraid.metrics.information import entropy, histogram_bins, label_encode, mutual_information
+from unbraid.metrics import dci, infomec, irs, mig, modularity, sap, udr, unsupervised
+from unbraid.metrics.information import entropy, histogram_bins, label_encode, mutual_information, standardise
 
 SLUG = "00-metrics"
 INPUTS = {"factor_sizes", "factors_train", "factors_test", "codes_train", "codes_test", "code_table"}
@@ -18,12 +19,15 @@ def check(name: str, arrays: dict[str, np.ndarray]) -> set[str]:
     """Assert everything in the case that is built; the names of the arrays compared."""
     if "z_logvar" in arrays:
         return _vae_losses(arrays)
+    if "lasso_raw" in arrays:
+        return _udr(arrays)
     if "codes_train" not in arrays or "factors_train" not in arrays:
         return set()
     case = _Case(arrays)
-    for part in (_information, _dci_aggregators, _dci_from_data, _sap, _explicitness, _infomec):
+    parts = (_information, _gaps, _dci_aggregators, _dci_from_data, _sap, _explicitness, _infomec, _irs, _unsupervised)
+    for part in (*parts, _interventions):
         part(case)
-    return case.compared
+    return case.compared | (INPUTS & set(arrays))
 
 
 class _Case:
@@ -54,6 +58,70 @@ def _information(case: _Case) -> None:
     case.close("mig", mig.mig(information, entropies), 1e-6)
     case.close("mi_codes_hist20", mutual_information(bins, bins), 1e-6)
     case.close("modularity", modularity.modularity(information), 1e-6)
+
+
+def _gaps(case: _Case) -> None:
+    bins = histogram_bins(case.codes, mig.BINS_OF_GAPS)
+    information = mutual_information(bins, label_encode(case.factors))
+    entropies = entropy(label_encode(case.factors))
+    theirs = mig.normalised_by(information, entropy(bins)[:, None])  # they divide by the entropy of the latent
+    case.close("ubi_dcimig", mig.dcimig(information, entropies), 1e-6)
+    case.close("ubi_jemmig", mig.jemmig(information, entropies, entropy(bins)), 1e-6)
+    for name, value in (
+        ("ubi_mig_sup", mig.mig_sup(theirs)),
+        ("ubi_mig_10bins", float(mig.top_gap(theirs).mean())),
+    ):
+        if case.has(name) and np.isnan(case.arrays[name]):  # theirs where a latent is constant
+            assert np.isfinite(value), name
+            case.compared.add(name)
+        else:
+            case.close(name, value, 1e-6)
+
+
+def _irs(case: _Case) -> None:
+    found = irs.robustness(case.codes, case.factors)
+    case.close("irs", irs.irs(found), 1e-6)
+    case.close("irs_matrix", found.matrix, 1e-6)
+    case.close("irs_scores", found.per_latent[found.active], 1e-6)
+    case.close("irs_parents", found.parents, 0)
+    case.close("irs_max_deviations", found.deviation, 1e-6)
+    case.close("irs_q100", irs.irs(irs.robustness(case.codes, case.factors, quantile=1.0)), 1e-6)
+
+
+def _unsupervised(case: _Case) -> None:
+    case.close("gaussian_tc", unsupervised.gaussian_total_correlation(case.codes), 1e-5)
+    case.close("gaussian_wasserstein", unsupervised.gaussian_wasserstein(case.codes, normalise=False), 1e-5)
+    case.close("gaussian_wasserstein_norm", unsupervised.gaussian_wasserstein(case.codes), 1e-5)
+    case.close("mutual_info_score", unsupervised.mutual_information_score(case.codes), 1e-6)
+
+
+def _interventions(case: _Case) -> None:
+    if not case.has("sampling_settings") or not case.has("code_table"):
+        return
+    module = _beside("_interventions")
+    for name, (value, tolerance) in {
+        **(module.beta_vae_values(case.arrays) if case.has("beta_vae_features_train") else {}),
+        **(module.factor_vae_values(case.arrays) if case.has("factor_vae_votes_train") else {}),
+    }.items():
+        case.close(name, value, tolerance)
+    case.compared.add("sampling_settings")
+
+
+def _udr(arrays: dict[str, np.ndarray]) -> set[str]:
+    codes, kl = arrays["codes"], arrays["kl"]
+    alive = kl > udr.INFORMATIVE
+    read = [standardise(model) * on for model, on in zip(codes, alive, strict=True)]
+    for how in ("lasso", "spearman"):
+        raw, pairwise = arrays[f"{how}_raw"], udr.udr_pairwise(codes, kl, how)
+        for i, j in np.argwhere(~np.eye(len(codes), dtype=bool)):
+            cut = np.ix_(alive[i], alive[j])
+            np.testing.assert_allclose(
+                udr.relation(read[i], read[j], how)[cut], np.abs(raw[i, j][cut]), atol=1e-4, err_msg=how
+            )
+        others = ~np.eye(len(codes), dtype=bool)
+        np.testing.assert_allclose(pairwise[others], arrays[f"{how}_pairwise"][others], atol=1e-4, err_msg=how)
+        np.testing.assert_allclose(udr.udr(pairwise), arrays[f"{how}_model_scores"], atol=1e-4, err_msg=how)
+    return set(arrays)
 
 
 def _dci_aggregators(case: _Case) -> None:
@@ -156,12 +224,14 @@ def _rounding_of_small_classes(factors: np.ndarray, neighbours: int = 10) -> flo
 
 
 def _vae_losses(arrays: dict[str, np.ndarray]) -> set[str]:
-    path = Path(__file__).with_name("_vae_losses.py")
-    if not path.exists():
-        return set()
-    spec = importlib.util.spec_from_file_location("golden_vae_losses", path)
+    return set(_beside("_vae_losses").check_vae_losses(arrays))
+
+
+def _beside(name: str) -> ModuleType:
+    """A module of this folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(f"golden{name}", Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return set(module.check_vae_losses(arrays))
+    return module

@@ -22,6 +22,19 @@ NAMES = [
     "infoc",
     "infoe",
 ]
+OTHERS = [
+    "rmig",
+    "mig_sup",
+    "jemmig",
+    "dcimig",
+    "irs",
+    "beta_vae",
+    "factor_vae",
+    "unfairness",
+    "gaussian_tc",
+    "gaussian_wasserstein",
+    "mutual_info",
+]
 
 
 @pytest.fixture
@@ -33,12 +46,15 @@ def small() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_every_score_is_described():
-    assert list(SCORES) == NAMES
+    assert list(SCORES) == [*NAMES, *OTHERS]
+    assert registry.named() == NAMES
+    assert registry.named(["all"]) == list(SCORES)
     for name, spec in SCORES.items():
         assert spec.name == name
         assert spec.low < spec.high
-        assert spec.higher_is_better
-        assert spec.enough > 0
+        assert spec.higher_is_better == (name not in OTHERS[-4:])
+        assert spec.enough([2, 5], 10) >= 50
+        assert spec.enough([2, 50], 200) >= spec.enough([2, 5], 10)
         assert spec.meaning.endswith(".")
         assert spec.reference
 
@@ -53,10 +69,37 @@ def test_all_scores_of_good_codes_with_a_dead_latent(small):
         assert score.low - 0.05 <= score.value <= score.high + 0.05
         assert score.per is not None
         assert len(score.per) == (3 if SCORES[score.name].over == "latent" else 2)
-        assert "only 120 items" in score.note
+        assert "only 120 items; " in score.note
+        assert score.note.endswith("would do")
     for name in set(NAMES) - {"sap", "modularity"}:
         assert found[name].value > 0.9, name
     assert found["modularity"].value < 0.7
+
+
+def test_the_other_scores_of_good_codes(small):
+    codes, factors = small
+    tight = codes - codes.mean(0), np.full_like(codes, -9.0)
+    found = {s.name: s for s in score_all(codes, factors, ["all"], posterior=tight)}
+    for name in OTHERS:
+        spec, score = SCORES[name], found[name]
+        assert spec.low - 1e-9 <= score.value <= spec.high, name
+        assert (score.per is None) == (spec.over is None), name
+    for name in ("rmig", "dcimig", "irs", "beta_vae", "factor_vae"):
+        assert found[name].value > 0.85, name
+    assert found["mig_sup"].value == pytest.approx(2 / 3, abs=0.05)  # the dead latent counts
+    assert found["unfairness"].value < 0.2
+    assert max(found[name].value for name in OTHERS[-3:]) < 0.1
+    assert score_all(codes, factors, ["rmig"])[0].note.startswith("needs a posterior")
+    with pytest.raises(DataError, match="posterior"):
+        SCORES["rmig"].function(codes, factors)
+    with pytest.raises(DataError, match="means and log variances"):
+        score_all(codes, factors, ["rmig"], posterior=(codes[:5], codes[:5]))
+
+
+def test_scores_that_need_no_factor_do_without(small):
+    codes, factors = small
+    found = {s.name: s for s in score_all(codes, 0 * factors, ["all"])}
+    assert {name for name, score in found.items() if score.value is not None} == set(OTHERS[-3:])
 
 
 def test_functions_and_score_all_agree(small):

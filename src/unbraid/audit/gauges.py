@@ -11,9 +11,8 @@ from torch import Tensor
 
 from unbraid.audit.codes import Code
 from unbraid.audit.labels import Target
-from unbraid.core.errors import ConfigError, nearest
 from unbraid.metrics import gauges as gauge
-from unbraid.metrics.registry import SCORES, Score, score_all
+from unbraid.metrics.registry import Score, named, score_all
 
 Posterior = tuple[Float[np.ndarray, "n l"] | Float[Tensor, "n l"], Float[np.ndarray, "n l"] | Float[Tensor, "n l"]]
 """Means and log-variances of a variational encoder."""
@@ -23,14 +22,14 @@ _ROWS = 5000
 _BUDGET = 10.0
 
 
-def scores(code: Code, targets: Sequence[Target], names: Sequence[str] | None, seed: int) -> list[Score]:
-    """The named scores of a part; by default all of them for parts of 2 to 64 columns.
+def scores(
+    code: Code, targets: Sequence[Target], names: Sequence[str] | None, seed: int, posterior: Posterior | None = None
+) -> list[Score]:
+    """The named scores of a part; by default the usual ones for parts of 2 to 64 columns.
 
     Items without a value of some factor are left out.
     """
-    for name in names or ():
-        if name not in SCORES:
-            raise ConfigError("the name of a score", got=f"'{name}'", fix=nearest(name, SCORES))
+    named(names)
     suits = 2 <= code.values.shape[1] <= _WIDEST
     if not targets or (names is None and not suits) or (names is not None and not names):
         return []
@@ -38,7 +37,9 @@ def scores(code: Code, targets: Sequence[Target], names: Sequence[str] | None, s
     known = (y >= 0).all(1)
     if known.sum() < 2:
         return []
-    return score_all(code.values[known], y[known], names, code.discrete, seed, budget=_BUDGET)
+    behind = _behind(code, posterior)
+    cut = None if behind is None else (behind[0][known], behind[1][known])
+    return score_all(code.values[known], y[known], names, code.discrete, seed, posterior=cut, budget=_BUDGET)
 
 
 def gauges(code: Code, posterior: Posterior | None) -> dict[str, Any]:
@@ -60,9 +61,15 @@ def gauges(code: Code, posterior: Posterior | None) -> dict[str, Any]:
         if symbols.min() >= 0 and symbols.max() < classes:
             usage = gauge.code_usage(symbols, classes)
             found |= {"dead_codes": int((usage == 0).sum()), "perplexity": gauge.perplexity(usage)}
-    if posterior is not None and tuple(posterior[0].shape) == code.values.shape:
-        mu, logvar = (t.detach().cpu().numpy() if isinstance(t, Tensor) else np.asarray(t) for t in posterior)
-        alive = gauge.active_by_posterior(mu, logvar)
-        found["passive_latents"] = np.flatnonzero(~alive).tolist()
-        found["posterior_share"] = gauge.posterior_share(mu, logvar).tolist()
+    if (behind := _behind(code, posterior)) is not None:
+        found["passive_latents"] = np.flatnonzero(~gauge.active_by_posterior(*behind)).tolist()
+        found["posterior_share"] = gauge.posterior_share(*behind).tolist()
     return found
+
+
+def _behind(code: Code, posterior: Posterior | None) -> tuple[np.ndarray, np.ndarray] | None:
+    """The posterior, where it is this part's."""
+    if posterior is None or tuple(posterior[0].shape) != code.values.shape:
+        return None
+    mu, logvar = (t.detach().cpu().numpy() if isinstance(t, Tensor) else np.asarray(t) for t in posterior)
+    return mu, logvar

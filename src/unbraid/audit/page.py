@@ -134,7 +134,8 @@ def _row(data: Mapping[str, Any]) -> Row:
 
 
 def _score(data: Mapping[str, Any]) -> Score:
-    return Score(**{**data, "per": None if data["per"] is None else tuple(data["per"])})
+    high = math.inf if data["high"] is None else data["high"]
+    return Score(**{**data, "per": None if data["per"] is None else tuple(data["per"]), "high": high})
 
 
 def _plain(value: Any) -> Any:

@@ -58,9 +58,9 @@ def audit(
         carries: Part (or column) -> factors it should know, besides those of `specs`.
         free_of: Part (or column) -> factors it should not know, besides those of `specs`.
         roles: Role -> factor, where the names differ.
-        metrics: Names of scores (see `metrics.registry`); None for all that suit the part, () for none.
+        metrics: Names of scores (see `metrics.registry`); None for the usual ones, ("all",) for all, () for none.
         probes: "linear", "mlp" or both, for whole parts.
-        posterior: Means and log-variances (N, L) of a variational encoder, for the gauges.
+        posterior: Means and log-variances (N, L) of a variational encoder, for the gauges and RMIG.
         clean_below: Share of a factor's entropy that a part may hold at most to be called clean.
         seed: Of folds, probes and scores: the same seed gives the same numbers.
         progress: Called with what is being done and the share done.
@@ -88,7 +88,7 @@ def audit(
     tell("scores", 1.0)
     return Audit(
         rows=judged(found, clean_below),
-        scores={code.name: scores(code, able, metrics, seed) for code in read},
+        scores={code.name: scores(code, able, metrics, seed, posterior) for code in read},
         gauges={code.name: gauges(code, posterior) for code in read},
         notes=_notes(asked, group),
         meta=_meta(asked, rows, group, groups, folds, plan, clean_below),

@@ -27,11 +27,13 @@ class DciFit:
         importance: (L, K), columns sum to 1, or to 0 for a constant factor.
         train_accuracy: (K,), on the items that the trees were fitted to.
         test_accuracy: (K,), on the other items.
+        predicted: (M, K), what the trees say of the other items.
     """
 
     importance: Float[np.ndarray, "l k"]
     train_accuracy: Float[np.ndarray, " k"]
     test_accuracy: Float[np.ndarray, " k"]
+    predicted: Int[np.ndarray, "m k"]
 
 
 def dci_cost(rows: int, latents: int, factors: Int[np.ndarray, "n k"]) -> float:
@@ -68,16 +70,17 @@ def dci_fit(
 
     codes, factors = codes[:max_rows].astype(np.float64), factors[:max_rows]
     importance = np.zeros((codes.shape[1], factors.shape[1]))
-    accuracy = np.zeros((2, factors.shape[1]))
+    accuracy, predicted = np.zeros((2, factors.shape[1])), np.zeros(factors_test.shape, dtype=np.int64)
     for k, (train, test) in enumerate(zip(factors.T, factors_test.T, strict=True)):
         if len(np.unique(train)) < 2:
-            accuracy[:, k] = 1.0, np.mean(test == train[0])
+            accuracy[:, k], predicted[:, k] = (1.0, np.mean(test == train[0])), train[0]
             continue
         with quiet():
             model = GradientBoostingClassifier(random_state=seed).fit(codes, train)
         importance[:, k] = np.abs(model.feature_importances_)
-        accuracy[:, k] = np.mean(model.predict(codes) == train), np.mean(model.predict(codes_test) == test)
-    return DciFit(importance, accuracy[0], accuracy[1])
+        predicted[:, k] = model.predict(codes_test)
+        accuracy[:, k] = np.mean(model.predict(codes) == train), np.mean(predicted[:, k] == test)
+    return DciFit(importance, accuracy[0], accuracy[1], predicted)
 
 
 def dci_importance(

@@ -88,6 +88,16 @@ def listed(words: list[str], last: str = "and") -> str:
 
 _SCORES = {
     "mig": "MIG",
+    "rmig": "RMIG",
+    "mig_sup": "MIG-sup",
+    "jemmig": "JEMMIG",
+    "dcimig": "DCIMIG",
+    "irs": "IRS",
+    "beta_vae": "beta-VAE score",
+    "factor_vae": "FactorVAE score",
+    "gaussian_tc": "Gaussian total correlation",
+    "gaussian_wasserstein": "Gaussian Wasserstein distance",
+    "mutual_info": "Mutual information between latents",
     "sap": "SAP",
     "infom": "InfoM",
     "infoc": "InfoC",

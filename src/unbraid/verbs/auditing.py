@@ -42,7 +42,7 @@ class Question:
         free_of: "part=factor,factor": what they should not.
         roles: "role=factor", where the names differ.
         columns: Whether to ask each column of every part, too.
-        metrics: Scores separated by commas, or "none"; all where None.
+        metrics: Scores separated by commas, "all" or "none"; the usual ones where None.
         samples: Most items of a run.
         seed: Of the splits; the run's own, or 0, where None.
     """
@@ -219,13 +219,9 @@ def _lists(texts: Sequence[str], where: str) -> dict[str, list[str]]:
 
 
 def _metrics(text: str) -> list[str]:
-    from unbraid.metrics.registry import SCORES
+    from unbraid.metrics.registry import named
 
-    names = [] if text == "none" else text.split(",")
-    for name in names:
-        if name not in SCORES:
-            raise ConfigError("the name of a score", got=f"'{name}'", fix=nearest(name, SCORES), where="--metrics")
-    return names
+    return [] if text == "none" else named(text.split(","), where="--metrics")
 
 
 def _cut(arrays: dict[str, np.ndarray], parts: Sequence[str]) -> dict[str, np.ndarray]:
