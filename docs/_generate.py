@@ -43,7 +43,7 @@ CODES = {
     "dead": "the perfect code and three constant latents",
 }
 SHOWN = ("mig", "sap", "modularity", "explicitness", "infom", "infoc", "infoe")
-"""Scores of the made codes; those of DCI take too long for a page."""
+"""Scores in the table of made codes; every score has a picture of its own."""
 
 
 def write(folder: Path) -> None:
@@ -56,6 +56,7 @@ def write(folder: Path) -> None:
     pages["index"] = index_page(ours, claims=(folder.parent / "claims.md").exists())
     pages["_scores"] = scores_page()
     pages["_made"] = made_page()
+    pages["_comparison"] = comparison_page()
     for old in folder.glob("*.md"):
         if old.stem not in pages:
             old.unlink()
@@ -64,6 +65,8 @@ def write(folder: Path) -> None:
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
     picture(folder / "made.svg")
+    score_pictures(folder)
+    comparison_picture(folder / "comparison.svg")
 
 
 # --------------------------------------------------------------------------------------------------------- methods
@@ -199,21 +202,68 @@ def scores_page() -> str:
     return "\n".join([*table(head, rows), ""])
 
 
-def made_page() -> str:
-    """What some scores say of made codes, to be included."""
+def made_scores(names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Code -> score -> value; the posterior has a standard deviation of 0.2."""
     from unbraid.metrics.registry import score_all
 
-    rows = []
+    found = {}
     for name, (codes, factors) in made_codes().items():
-        scores = score_all(codes, factors, SHOWN)
-        rows.append([f"**{name}**: {CODES[name]}", *(f"{s.value:.2f}" for s in scores)])
+        posterior = codes, np.full_like(codes, 2 * np.log(0.2))
+        found[name] = {s.name: float(s.value or 0.0) for s in score_all(codes, factors, names, posterior=posterior)}
+    return found
+
+
+def made_page() -> str:
+    """What some scores say of made codes, to be included."""
+    rows = [[f"**{name}**: {CODES[name]}", *(f"{v[n]:.2f}" for n in SHOWN)] for name, v in made_scores(SHOWN).items()]
     return "\n".join([*table(("code", *(f"`{n}`" for n in SHOWN)), rows), ""])
+
+
+def score_pictures(folder: Path) -> None:
+    """For each score what it says of the made codes, as bars; the best value is drawn dark."""
+    from unbraid.metrics.registry import SCORES
+
+    made = made_scores(["all"])
+    for spec in SCORES.values():
+        values = np.array([found[spec.name] for found in made.values()])
+        end = spec.high if np.isfinite(spec.high) and spec.high <= 1 else max(values.max(), 1e-9)
+        best = values.max() if spec.higher_is_better else values.min()
+        _bars(folder / f"score-{spec.name}.svg", spec.name, list(made), values, (spec.low, end), best)
+
+
+def _bars(
+    path: Path, name: str, labels: Sequence[str], values: np.ndarray, span: tuple[float, float], best: float
+) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 1.35), layout="constrained")
+    figure.patch.set_facecolor("white")
+    axes = figure.subplots()
+    at, reach = np.arange(len(labels)), span[1] - span[0]
+    ours = ["#2f6f9f" if abs(v - best) < 0.02 * reach else "#a9c6dc" for v in values]
+    axes.barh(at, values - span[0], left=span[0], color=ours, height=0.72)
+    for y, value in enumerate(values):
+        axes.text(max(value, span[0]) + 0.012 * reach, y, f"{value:.2f}", va="center", size=8)
+    axes.set_yticks(at, labels, size=8)
+    axes.invert_yaxis()
+    axes.set_xlim(span[0], span[1] + 0.1 * reach)
+    axes.tick_params(length=0, labelsize=8)
+    axes.set_title(name, size=9, loc="left")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    """The same bytes for the same figure."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    with mpl.rc_context({"svg.hashsalt": "unbraid"}):
+        FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None})
 
 
 def picture(path: Path) -> None:
     """How much of each factor each latent of the made codes knows, as heat maps."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     from unbraid.metrics.information import entropy
@@ -233,8 +283,7 @@ def picture(path: Path) -> None:
         at.tick_params(length=0)
     figure.supxlabel("latent", size=9)
     axes[0].set_ylabel("factor", size=9)
-    with mpl.rc_context({"svg.hashsalt": "unbraid"}):
-        FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None})
+    _save(figure, path)
 
 
 def made_codes(rows: int = 3000, seed: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -251,6 +300,76 @@ def made_codes(rows: int = 3000, seed: int = 0) -> dict[str, tuple[np.ndarray, n
         "dead": np.concatenate([perfect, np.zeros((rows, 3))], 1),
     }
     return {name: (code, factors) for name, code in codes.items()}
+
+
+# ------------------------------------------------------------------------------------------------------ comparison
+
+
+def comparison_page() -> str:
+    """Mean and 95 % interval of every method in every score, world by world, to be included."""
+    import _compare
+
+    from unbraid.metrics.stats import mean_interval
+
+    measured = _measured()
+    lines = []
+    for world in dict.fromkeys(data for data, _, _ in measured):
+        scores = dict.fromkeys(score for data, _, score in measured if data == world)
+        rows = []
+        for method in (m for m in _compare.METHODS if any((world, m, score) in measured for score in scores)):
+            cells = []
+            for score in scores:
+                values = measured[world, method, score]
+                cells.append(f"{values.mean():.2f} ± {mean_interval(values).width / 2:.2f}")
+            rows.append([f"[{method}]({method}.md)", *cells])
+        lines += [f"**`{world}`**", "", *table(("method", *(f"`{n}`" for n in scores)), rows), ""]
+    return "\n".join(lines)
+
+
+def comparison_picture(path: Path) -> None:
+    """A dot for each method and score with the 95 % interval of its mean, and the seeds behind it."""
+    import _compare
+    from matplotlib.figure import Figure
+
+    from unbraid.metrics.stats import mean_interval
+
+    measured = _measured()
+    worlds = list(dict.fromkeys(data for data, _, _ in measured))
+    scores = list(dict.fromkeys(score for _, _, score in measured))
+    methods = [m for m in _compare.METHODS if any(m == name for _, name, _ in measured)]
+    size = 1.75 * len(scores) + 1.3, (0.24 * len(methods) + 0.7) * len(worlds)
+    figure = Figure(figsize=size, layout="constrained")
+    figure.patch.set_facecolor("white")
+    grid = figure.subplots(len(worlds), len(scores), squeeze=False, sharey=True)
+    for row, world in zip(grid, worlds, strict=True):
+        for axes, score in zip(row, scores, strict=True):
+            for y, method in enumerate(methods):
+                values = measured.get((world, method, score), np.zeros(0))
+                if len(values):
+                    interval = mean_interval(values)
+                    axes.plot((interval.low, interval.high), (y, y), color="#a9c6dc", lw=3, solid_capstyle="butt")
+                    axes.plot(values, [y] * len(values), "|", color="#555555", ms=6)
+                    axes.plot(values.mean(), y, "o", color="#2f6f9f", ms=5)
+            axes.set_xlim(-0.05, 1.05)
+            axes.set_yticks(range(len(methods)), methods, size=8)
+            axes.tick_params(length=0, labelsize=8)
+            axes.grid(axis="x", color="#e5e5e5")
+            axes.spines[["top", "right", "left"]].set_visible(False)
+            if world == worlds[0]:
+                axes.set_title(score, size=9)
+        row[0].set_ylabel(world.partition(":")[0], size=9)
+    grid[0][0].invert_yaxis()
+    _save(figure, path)
+
+
+def _measured() -> dict[tuple[str, str, str], np.ndarray]:
+    """(data, method, score) -> its values over the seeds."""
+    import _compare
+
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for row in _compare.read():
+        found.setdefault((row["data"], row["method"], row["score"]), []).append(float(row["value"]))
+    return {key: np.array(values) for key, values in found.items()}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How far latents are from independent, estimated from the posteriors of a minibatch."""
+"""How far latents are from independent, estimated from a minibatch: its posteriors, a discriminator, its covariance."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import softmax
+
+from unbraid.core.method import At
+
+_SURE = 1e-6
 
 
 class Decomposition(NamedTuple):
@@ -64,6 +69,51 @@ def decompose(
     marginals = (each + weight[:, :, None]).logsumexp(1).sum(1)
     prior = -0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
     return Decomposition(each.sum(2).diagonal() - joint, joint - marginals, marginals - prior)
+
+
+def density_ratio(logits: Float[Tensor, "batch 2"]) -> Float[Tensor, " batch"]:
+    """Log ratio of a code's density to the product of its marginals, as a discriminator tells it; its mean is the TC.
+
+    Args:
+        logits: For "as they came" and for "each latent shuffled", in this order.
+
+    Source:
+        Kim and Mnih, 2018, eq. 3.
+    """
+    return logits[:, 0] - logits[:, 1]
+
+
+def shuffled_columns(z: Float[Tensor, "batch dim"], at: At) -> Float[Tensor, "batch dim"]:
+    """The local rows of the global batch after each column was shuffled by itself: samples of the marginals' product.
+
+    Source:
+        Kim and Mnih, 2018, algorithm 1.
+    """
+    order = at.world.gather(at.rand(z.shape)).argsort(0)
+    mixed = at.world.gather(z).gather(0, order)
+    return mixed.chunk(at.world.size)[at.world.rank]
+
+
+def tell_apart(came: Float[Tensor, "batch 2"], shuffled: Float[Tensor, "batch 2"]) -> Float[Tensor, " batch"]:
+    """The discriminator's loss, from its logits for codes as they came and for shuffled ones.
+
+    Source:
+        Kim and Mnih, 2018, algorithm 2; probabilities are kept from 0 and 1 as in disentanglement_lib.
+    """
+    right = torch.stack([softmax(came, 1)[:, 0], softmax(shuffled, 1)[:, 1]])
+    return -0.5 * right.clamp(_SURE, 1 - _SURE).log().sum(0)
+
+
+def covariance(x: Float[Tensor, "batch dim"]) -> Float[Tensor, "dim dim"]:
+    """Biased covariance of the rows, E[x x'] - E[x] E[x]'."""
+    mean = x.mean(0)
+    return x.mT @ x / len(x) - mean[:, None] * mean
+
+
+def covariance_gap(matrix: Float[Tensor, "dim dim"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Sums of the squares of covariances and of the variances less 1 (Kumar et al., 2018, eq. 6 and 7)."""
+    on = matrix.diagonal()
+    return matrix.square().sum() - on.square().sum(), (on - 1).square().sum()
 
 
 def _log_density(

@@ -70,3 +70,13 @@ class ScalarQuantiser(nn.Module):
         ids = ((x[:, :, None] - self.book).abs() + self.absent).argmin(2)  # infinitely far: what a book has not
         quantised = self.book.gather(1, ids.T).T
         return Quantised(x + (quantised - x).detach(), quantised, ids)
+
+    def draw(self, uniform: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch latents"]:
+        """Values of the books, each equally often, from uniform numbers in [0, 1); with the books' gradient.
+
+        >>> ScalarQuantiser(latents=2, values=3).draw(torch.tensor([[0.1, 0.9]])).tolist()
+        [[-0.5, 0.5]]
+        """
+        sizes = self.absent.isfinite().sum(1).expand(self.latents)
+        ids = (uniform * sizes).long().minimum(sizes - 1)  # a product may round up to the size itself
+        return self.book.gather(1, ids.T).T

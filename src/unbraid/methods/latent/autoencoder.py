@@ -54,12 +54,14 @@ class Autoencoder(Method[C]):
 
     Config = Options
     per_latent: ClassVar[int] = 1  # numbers that the encoder gives for each latent
+    besides: ClassVar[int] = 0  # and besides them
 
     def __init__(self, config: C, fields: Fields) -> None:
         super().__init__(config, fields)
         x = fields["x"]
         self.observed = Observed(x)
-        self.encoder = encoder_for(x, self.per_latent * config.latents, config.width, config.network)
+        numbers = self.per_latent * config.latents + self.besides
+        self.encoder = encoder_for(x, numbers, config.width, config.network)
         self.decoder = decoder_for(x, config.latents, config.width, config.network)
 
     def parts(self) -> tuple[PartSpec, ...]:
