@@ -73,9 +73,11 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The run folder; a new one under runs/ where left out.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run.")] = None,
     start: Annotated[str | None, typer.Option(help="Begin from the weights of this run.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cuda, mps or cpu.")] = None,
     precision: Annotated[str | None, typer.Option(help="fp32 or bf16.")] = None,
+    compile_: Annotated[bool, typer.Option("--compile", help="Compile the networks: other bits.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; chosen where left out.")] = None,
+    track: Annotated[list[str] | None, typer.Option(help="Log to tensorboard, mlflow or wandb, too.")] = None,
     no_audit: Annotated[bool, typer.Option("--no-audit", help="Leave out audit, pictures and report.")] = False,
 ) -> None:
     """Learn the parts of some data, audit and steer them, and write a report."""
@@ -91,6 +93,10 @@ def train(
         given["set"] = changes
     if no_audit:
         given["audit"] = False
+    if compile_:
+        given["compile"] = True
+    if track:
+        given["track"] = [name for text in track for name in text.split(",")]
     if resume is not None:
         if out is not None:
             raise ConfigError("--resume without --out", got=str(out), fix="a resumed run stays in its folder")

@@ -133,3 +133,15 @@ def test_schedules_stay_in_range_and_end_where_they_should(kind):
     assert all(0 < f <= 1 for f in factors)
     assert factors[:3] == pytest.approx([1 / 3, 2 / 3, 1])
     assert factors[-1] == pytest.approx(1.0 if kind == "constant" else 0.2)
+
+
+def test_the_generator_of_mps_is_seeded_too(monkeypatch):
+    method = build(TwoUpdates, TwoUpdates.Config(), DATA.fields)
+    stepper = Stepper(method, method.stages()[0], seed=0, steps=4)
+    seeds = []
+    monkeypatch.setattr(torch.mps, "manual_seed", seeds.append)
+    stepper.device = torch.device("mps")
+    with torch.random.fork_rng(devices=[]):
+        for step in (0, 1, 0):
+            stepper._reseed(step, "auto:0")
+    assert seeds[0] == seeds[2] != seeds[1]

@@ -306,6 +306,10 @@ class Method(nn.Module, Generic[C]):
         config: An instance of the class's `Config`.
         fields: What the data are; the fields that `card.needs` names must be there.
 
+    Attributes:
+        scaffold: Submodules that only training needs.
+        eager: Submodules that `--compile` leaves as they are, because second derivatives go through them.
+
     Raises:
         DataError: A field that the method needs is not there.
     """
@@ -315,6 +319,7 @@ class Method(nn.Module, Generic[C]):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     scaffold: ClassVar[tuple[str, ...]] = ()
+    eager: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: C, fields: Fields) -> None:
         super().__init__()

@@ -13,10 +13,12 @@ from torch import Tensor
 from unbraid.core.method import At, Method, Source, Stage, World
 from unbraid.data.order import key_of
 from unbraid.training.checkpoints import Checkpoint, Position
+from unbraid.training.compiled import compiled
 from unbraid.training.feed import budget, feed
 from unbraid.training.progress import Progress, Silent
 from unbraid.training.runs import Run, Series
 from unbraid.training.signals import InterruptedRunError, Stop, listening
+from unbraid.training.sinks import Track
 from unbraid.training.stepper import Precision, Stepper
 from unbraid.training.world import any_process, processes
 
@@ -33,6 +35,8 @@ def fit(
     seconds: float = 60.0,
     keep: int = 2,
     progress: Progress | None = None,
+    compile: bool = False,
+    track: Track | None = None,
 ) -> list[dict[str, Any]]:
     """Train a method in place.
 
@@ -44,13 +48,15 @@ def fit(
         method: As built; moved to `device`.
         data: One data set, known to streams as "train", or several by name.
         seed: Of every order, draw and noise.
-        device: "cpu", "cuda" or another that torch knows.
+        device: "cpu", "cuda", "mps" or another that torch knows.
         precision: "bf16" computes losses under autocast.
         run: Where checkpoints and the series go; None keeps nothing.
         every: Steps between checkpoints.
         seconds: Time between checkpoints, whichever comes first.
         keep: Checkpoints that stay.
         progress: Who is told.
+        compile: Whether the networks go through `torch.compile`; changes the bits.
+        track: Who else gets the series of `run`.
 
     Returns:
         The logged lines: stage, step, terms, notes.
@@ -66,8 +72,10 @@ def fit(
         stop = stack.enter_context(listening())
         stack.enter_context(own_chance(where))
         method.to(where)
+        if compile:
+            stack.enter_context(compiled(method))
         loop = _Loop(method, sources, seed, where, precision, world, stop, progress or Silent(), run)
-        loop.every, loop.seconds, loop.keep = every, seconds, keep
+        loop.every, loop.seconds, loop.keep, loop.track = every, seconds, keep, track or Track()
         loop.run_all()
     method.eval()
     return loop.lines
@@ -76,7 +84,8 @@ def fit(
 @contextmanager
 def own_chance(device: torch.device) -> Iterator[None]:
     """Leave the caller's random generators as they were."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    devices = [] if device.type == "cpu" else [device]
+    with torch.random.fork_rng(devices=devices, device_type=device.type):
         yield
 
 
@@ -84,6 +93,7 @@ class _Loop:
     every: int
     seconds: float
     keep: int
+    track: Track
 
     def __init__(
         self,
@@ -116,8 +126,9 @@ class _Loop:
 
     def _restore(self) -> tuple[Position, Mapping[str, Tensor]]:
         checkpoint = self.run.checkpoints(self.keep).newest() if self.run else None
-        if self.series and self.world.rank == 0:
+        if self.run and self.series and self.world.rank == 0:
             self.series.cut(checkpoint.position if checkpoint else Position())
+            self.track.begin(self.run.folder, self.run.facts, self.series.read())
         if checkpoint is None:
             return Position(), {}
         self.method.load_tensors(checkpoint.method)
@@ -161,6 +172,7 @@ class _Loop:
         self.progress.advance(step + 1, numbers)
         if self.series and self.world.rank == 0:
             self.series.append(line)
+            self.track.log(line)
 
     def _pause(self, stage: Stage, position: Position, stepper: Stepper, *, last: bool) -> None:
         asked = any_process(self.stop.signal is not None, self.world, self.device)

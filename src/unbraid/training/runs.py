@@ -81,7 +81,8 @@ class Run:
         """Record the facts of a new run, or compare them with those of the run that is being continued.
 
         Returns:
-            What differs without forbidding to go on: versions, threads, device.
+            What differs without forbidding to go on: versions, threads, device. The request is not compared: what
+            it means is, fact by fact.
 
         Raises:
             RunError: A fact in `FIXED` differs; names it.
@@ -92,7 +93,7 @@ class Run:
         for name in FIXED:
             if difference := _difference(name, self.facts.get(name), _as_stored(facts.get(name))):
                 raise RunError(*difference, fix="resume needs the same; begin a new run with --start")
-        loose = [name for name in facts if name not in FIXED]
+        loose = [name for name in facts if name not in (*FIXED, "request")]
         said = []
         for name in loose:
             was, now = self.facts.get(name), _as_stored(facts[name])

@@ -120,6 +120,8 @@ class Stepper:
         torch.default_generator.manual_seed(mine)
         if self.device.type == "cuda":
             torch.cuda.default_generators[self.device.index or 0].manual_seed(mine)
+        elif self.device.type == "mps":
+            torch.mps.manual_seed(mine)
 
     def _update(self, update: Update, batch: Batch, at: At) -> dict[str, Tensor]:
         with self._autocast():
@@ -222,7 +224,7 @@ class _Descent:
 
     def restore(self, parameter: str, key: str, slot: Tensor) -> None:
         target = self.parameters[self.names.index(parameter)]
-        self.optimizer.state[target][key] = slot.clone() if key == "step" else slot.to(target.device, copy=True)
+        self.optimizer.state[target][key] = slot.to(target.device, copy=True)
 
 
 def _laid_out_as(parameter: Tensor, gradient: Tensor | None) -> Tensor | None:

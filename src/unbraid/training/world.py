@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from unbraid.core.errors import ConfigError
 from unbraid.core.method import Alone, World
 
 
@@ -84,6 +85,8 @@ def processes(device: torch.device) -> Iterator[World]:
     if dist.is_initialized():
         yield Processes()
         return
+    if device.type == "mps":
+        raise ConfigError("one process on mps", got=os.environ["WORLD_SIZE"], fix="use --device cpu", where="--device")
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes()

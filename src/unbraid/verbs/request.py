@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,9 +34,11 @@ class Request:
         seed: Of everything drawn.
         size: Side that images are brought to, or None.
         factors: A file with factors, or None.
-        device: "cpu", "cuda", or "auto".
+        device: "cpu", "cuda", "mps", or "auto" for the first of cuda, mps and cpu that is here.
         precision: "fp32" or "bf16".
+        compile: Whether the networks go through `torch.compile`.
         threads: Processor threads; 0 chooses (see `threads_for`).
+        track: Where the series goes besides `series.jsonl`: any of "tensorboard", "mlflow", "wandb".
         start: A run whose weights training starts from, or None.
         audit: Whether to audit, steer and report at the end.
     """
@@ -50,7 +52,9 @@ class Request:
     factors: str | None = None
     device: str = "auto"
     precision: str = "fp32"
+    compile: bool = False
     threads: int = 0
+    track: Sequence[str] = ()
     start: str | None = None
     audit: bool = True
 
@@ -125,12 +129,20 @@ def device_for(name: str) -> torch.device:
     import torch
 
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.partition(":")[0] not in ("cpu", "cuda"):
-        raise ConfigError("one of auto, cpu, cuda", got=f"'{name}'", where="--device")
-    if name.startswith("cuda") and not torch.cuda.is_available():
+        return torch.device(next(kind for kind, here in _here().items() if here))
+    kind = name.partition(":")[0]
+    if kind not in _here():
+        raise ConfigError("one of auto, cuda, mps, cpu", got=f"'{name}'", where="--device")
+    if not _here()[kind]:
         raise ConfigError("a device that is here", got=f"'{name}'", fix="use --device cpu", where="--device")
     return torch.device(name)
+
+
+def _here() -> dict[str, bool]:
+    """Kinds of devices, the most able first, and whether there is one."""
+    import torch
+
+    return {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
 
 
 def reproduce(request: Request) -> str:
@@ -147,6 +159,7 @@ def reproduce(request: Request) -> str:
         if (value := getattr(request, name)) is not None:
             words += [f"--{name}", _quoted(str(value))]
     words += ["--precision", request.precision] if request.precision != "fp32" else []
+    words += ["--compile"] if request.compile else []
     return " ".join(words)
 
 

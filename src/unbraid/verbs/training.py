@@ -7,7 +7,8 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +17,16 @@ from unbraid.core.catalog import find
 from unbraid.core.errors import ConfigError, RunError, UnbraidError
 from unbraid.training.files import write_with
 from unbraid.training.progress import Progress, Silent
-from unbraid.training.runs import Run
+from unbraid.training.runs import Run, Series
+from unbraid.training.signals import InterruptedRunError
+from unbraid.training.sinks import Track, open_sinks
 from unbraid.verbs.auditing import document
 from unbraid.verbs.request import Request, asked_for, device_for, located, make, reproduce
 
 if TYPE_CHECKING:
     import torch
 
+    from unbraid.audit import Audit
     from unbraid.core.method import Method
     from unbraid.data.dataset import Dataset
 
@@ -66,7 +70,7 @@ def resume(folder: Path, asked: Mapping[str, Any] | None = None, progress: Progr
 
     Args:
         folder: The run folder.
-        asked: Options given again; they must be those of the run.
+        asked: Options given again; they must be those of the run, all but `threads` and `track`, which hold for now.
         progress: Who is told how far it is.
 
     Returns:
@@ -78,8 +82,7 @@ def resume(folder: Path, asked: Mapping[str, Any] | None = None, progress: Progr
     run = Run(folder)
     request = asked_for(run)
     asked = dict(asked or {})
-    if "threads" in asked:
-        request = replace(request, threads=asked.pop("threads"))
+    request = replace(request, **{name: asked.pop(name) for name in ("threads", "track") if name in asked})
     again = located(replace(request, **{k: v for k, v in asked.items() if k != "set"}))
     for name, value in asked.items():
         was = getattr(request, name) if name != "set" else {k: request.set.get(k) for k in value}
@@ -99,24 +102,49 @@ def _rank() -> int:
 def _go(run: Run, request: Request, progress: Progress) -> list[str]:
     """Do what is still to be done of a run."""
     said: list[str] = []
-    if run.status in ("starting", "training"):
-        said = _train(run, request, progress)
-    if request.audit and run.status != "done":
-        document(run.folder, progress)
-    if run.status != "done":
-        run.update(status="done")
+    if run.status == "done":
+        return said
+    with _tracking(request) as track:
+        if run.status in ("starting", "training"):
+            said = _train(run, request, progress, track)
+        else:
+            track.begin(run.folder, run.facts, Series(run.folder / "series.jsonl").read())
+        if request.audit:
+            track.summary |= _headline(document(run.folder, progress))
+    run.update(status="done")
     return said
 
 
-def _train(run: Run, request: Request, progress: Progress) -> list[str]:
+@contextmanager
+def _tracking(request: Request) -> Iterator[Track]:
+    """The sinks of a run, told at the end how it went."""
+    track = Track(open_sinks(request.track))
+    try:
+        yield track
+    except Exception as error:
+        track.end("stopped" if isinstance(error, InterruptedRunError) else "failed")
+        raise
+    track.end("done")
+
+
+def _headline(found: Audit | None) -> dict[str, float]:
+    """The scores of each part by "audit/part/score"."""
+    named = [(part, score) for part, those in (found.scores if found else {}).items() for score in those]
+    return {f"audit/{part}/{score.name}": score.value for part, score in named if score.value is not None}
+
+
+def _train(run: Run, request: Request, progress: Progress, track: Track | None = None) -> list[str]:
     import torch
 
+    from unbraid.training.compiled import check_compiler
     from unbraid.training.fit import fit
 
     device = device_for(request.device)
     request = located(request)
     method, data = make(request, run.facts.get("config"))
     torch.set_num_threads(request.threads or run.facts.get("threads") or threads_for(method))
+    if request.compile:
+        check_compiler(device)
     began = time.monotonic()
     facts = _facts(request, method, data, device)
     first = _rank() == 0
@@ -129,6 +157,8 @@ def _train(run: Run, request: Request, progress: Progress) -> list[str]:
         precision="bf16" if request.precision == "bf16" else "fp32",
         run=run,
         progress=progress,
+        compile=request.compile,
+        track=track,
     )
     if first:
         from unbraid.training.checkpoints import save_tensors

@@ -49,3 +49,14 @@ def test_values_in_the_unit_interval_are_bernoulli():
     assert observed(x) is x
     torch.testing.assert_close(observed.nll(logits, x), bernoulli_nll(logits, x))
     torch.testing.assert_close(observed.restore(logits), logits.sigmoid())
+
+
+def test_measuring_for_a_device_without_float64():
+    """Nothing but the taking of batches may touch such a device; here there is none that could be touched."""
+    data = MemoryDataset("made", torch.rand(40, 3) * 7)
+    on_cpu, away = Observed(data.fields["x"]), Observed(data.fields["x"])
+    on_cpu.measure({"train": data}, At())
+    data.take, take = lambda indices, device: take(indices), data.take
+    away.measure({"train": data}, At(device=torch.device("mps")))
+    assert torch.equal(away.mean, on_cpu.mean)
+    assert torch.equal(away.scale, on_cpu.scale)

@@ -131,10 +131,11 @@ class Observed(nn.Module):
         chosen = torch.linspace(0, len(train) - 1, min(len(train), 65_536), dtype=torch.float64).long()
 
         def average(of: Callable[[Tensor], Tensor]) -> Tensor:
-            batches = (train.take(rows, at.device)["x"].double() for rows in torch.split(chosen, 4096))
+            batches = (train.take(rows, at.device)["x"].to(wide).double() for rows in torch.split(chosen, 4096))
             return sum((of(x).transpose(0, 1).flatten(1).sum(1) for x in batches), zero) / (len(chosen) * self._area)
 
-        zero = torch.zeros(len(self.mean), dtype=torch.float64, device=at.device)
+        wide = torch.device("cpu") if at.device.type == "mps" else at.device  # mps has no float64
+        zero = torch.zeros(len(self.mean), dtype=torch.float64, device=wide)
         mean = average(lambda x: x)
         std = average(lambda x: (x - mean.view_as(self.mean)).square()).sqrt()
         self.mean.copy_(mean.view_as(self.mean))

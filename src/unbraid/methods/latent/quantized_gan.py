@@ -43,6 +43,7 @@ class QuantizedInfoGAN(Autoencoder["QuantizedInfoGAN.Config"]):
         claim="Each move changes only what it should, codes are values of the books, and made images are read right.",
     )
     besides = 1  # the critic's value
+    eager = ("encoder",)
     presets = {
         "quick": {"network": "mlp", "optim.lr": 5e-4, "steps": 4000},
         "tiny": {"network": "small", "latents": 4, "values": 5, "width": 16, "batch": 8, "steps": 12},
