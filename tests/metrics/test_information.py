@@ -57,6 +57,27 @@ def test_histogram_bins_are_those_of_numpy(code):
         np.testing.assert_array_equal(found, expected - 1)
 
 
+@pytest.mark.parametrize("width", [1e-15, 1e-14, 1e-300, 1e300])
+def test_bins_of_a_range_that_floats_hardly_divide(width):
+    code = width * np.random.default_rng(0).random(200) + (width < 1) * (width > 1e-200)
+    edges = np.linspace(code.min(), code.max(), 21)
+    expected = np.searchsorted(edges[:-1], code, side="right") - 1
+    np.testing.assert_array_equal(histogram_bins(code[:, None])[:, 0], expected)
+
+
+@quick
+@given(
+    st.sampled_from([np.int8, np.uint8, np.int64, np.uint64, np.bool_, np.float64]).flatmap(
+        lambda kind: hnp.arrays(kind, st.tuples(st.integers(0, 30), st.integers(1, 3)))
+    )
+)
+def test_labels_are_places_among_the_values(values):
+    values = np.nan_to_num(values)
+    found = label_encode(values)
+    for column, labels in zip(values.T, found.T, strict=True):
+        np.testing.assert_array_equal(labels, np.unique(column, return_inverse=True)[1])
+
+
 def test_plug_in_agrees_with_scikit_learn():
     from sklearn.metrics import mutual_info_score
 

@@ -132,7 +132,7 @@ def test_trees_that_cost_too_much_are_cut_then_skipped(small):
     assert "trees fitted to 1" in cut.note
     assert cut.value is not None
     wide = rng.integers(0, 32, (3000, 6))
-    [skipped] = score_all(rng.normal(size=(3000, 10)), wide, ["dci_disentanglement"])
+    [skipped] = score_all(rng.normal(size=(3000, 10)), wide, ["dci_disentanglement"], budget=1.0)
     assert skipped.value is None
     assert skipped.per is None
     assert skipped.note.startswith("skipped: about")

@@ -5,6 +5,8 @@ Shapes: codes (N, L) are N items of L latents, factors (N, K) are N items of K f
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
@@ -15,6 +17,7 @@ NEIGHBOURS = 10
 """Neighbours of the continuous estimator (Hsu et al., 2023, InfoMEC)."""
 
 _BLOCK = 4_000_000
+_FAR = 1e300
 _ROUNDING = 64 * np.finfo(np.float64).eps
 
 
@@ -26,7 +29,7 @@ def label_encode(values: Shaped[np.ndarray, "n k"]) -> Int[np.ndarray, "n k"]:
     """
     labels = np.empty(values.shape, dtype=np.int64)
     for j in range(values.shape[1]):
-        labels[:, j] = np.unique(values[:, j], return_inverse=True)[1].reshape(-1)
+        labels[:, j] = _ranks(values[:, j])
     return labels
 
 
@@ -61,10 +64,10 @@ def histogram_bins(codes: Float[np.ndarray, "n l"], bins: int = BINS) -> Int[np.
     labels = np.zeros(codes.shape, dtype=np.int64)
     if not len(codes):
         return labels
-    low, high = codes.min(axis=0), codes.max(axis=0)
-    for j in np.flatnonzero(low < high):
-        edges = np.linspace(low[j], high[j], bins + 1)
-        labels[:, j] = np.searchsorted(edges[:-1], codes[:, j], side="right") - 1
+    for j, code in enumerate(np.ascontiguousarray(codes.T)):
+        low, high = code.min(), code.max()
+        if low < high:
+            labels[:, j] = _bins_of(code, np.linspace(low, high, bins + 1))
     return labels
 
 
@@ -121,13 +124,16 @@ def neighbour_information(
     [[0.7]]
     """
     codes = standardise(codes)
+    # Short whole numbers are sorted by digits, several times faster.
+    small = np.min_scalar_type(int(factors.max(initial=0)))
     noise = 1e-10 * np.random.default_rng(seed).standard_normal(len(codes))
     found = np.zeros((codes.shape[1], factors.shape[1]))
     for j in np.flatnonzero(np.ptp(codes, axis=0) > 0) if len(codes) else ():
         code = codes[:, j] + noise
         order = np.argsort(code, kind="stable")
+        code, labels = code[order], factors[order].T.astype(small)
         for k in range(factors.shape[1]):
-            found[j, k] = _ross(code[order], factors[order, k], neighbours)
+            found[j, k] = _ross(code, labels[k], neighbours)
     return found
 
 
@@ -154,6 +160,28 @@ def standardise(
     return np.asarray(np.where(varies, (codes - like.mean(axis=0)) / np.where(varies, scale, 1.0), 0.0))
 
 
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Each value's place among the different values; whole numbers of a small range are looked up, not sorted."""
+    if len(values) and np.can_cast(values.dtype, np.int64):
+        low, high = int(values.min()), int(values.max())
+        if high - low <= 2 * len(values):
+            shifted = values.astype(np.int64) - low
+            return np.asarray((np.cumsum(np.bincount(shifted) > 0) - 1)[shifted])
+    return np.asarray(np.unique(values, return_inverse=True)[1].reshape(-1))
+
+
+def _bins_of(code: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """The last bin whose left edge is not above each value: guessed by division, then moved until that is so."""
+    last = len(edges) - 2
+    bins = np.minimum((code - edges[0]) / (edges[-1] - edges[0]) * (last + 1), last).astype(np.int64)
+    while (move := code < edges[bins]).any():
+        bins -= move
+    inner = np.append(edges[1:-1], np.inf)
+    while (move := code >= inner[bins]).any():
+        bins += move
+    return np.asarray(bins)
+
+
 def _xlogx(counts: np.ndarray) -> np.ndarray:
     return np.asarray(counts * np.log(np.maximum(counts, 1)))
 
@@ -170,44 +198,70 @@ def _contingency(codes: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np
     heights, widths = codes.max(axis=0) + 1, factors.max(axis=0) + 1
     rows, columns = np.cumsum(heights) - heights, np.cumsum(widths) - widths
     shape = int(heights.sum()), int(widths.sum())
-    tables = np.zeros(shape[0] * shape[1], dtype=np.int64)
-    step = max(1, _BLOCK // (codes.shape[1] * factors.shape[1]))
-    for start in range(0, len(codes), step):
-        block = slice(start, start + step)
-        cells = ((codes[block] + rows) * shape[1])[:, :, None] + (factors[block] + columns)[:, None, :]
-        tables += np.bincount(cells.ravel(), minlength=len(tables))
-    return tables.reshape(shape), rows, columns
+    tables = np.empty(shape, dtype=np.int64)
+    wide = factors + columns
+    for j, code in enumerate(codes.T):
+        tables[rows[j] : rows[j] + heights[j]] = _table(code * shape[1], wide, int(heights[j]), shape[1])
+    return tables, rows, columns
+
+
+def _table(rows: np.ndarray, columns: np.ndarray, height: int, width: int) -> np.ndarray:
+    table = np.zeros(height * width, dtype=np.int64)
+    step = max(1, _BLOCK // columns.shape[1])
+    for start in range(0, len(rows), step):
+        cells = rows[start : start + step, None] + columns[start : start + step]
+        table += np.bincount(cells.ravel(), minlength=len(table))
+    return table.reshape(height, width)
 
 
 def _ross(code: np.ndarray, labels: np.ndarray, neighbours: int) -> float:
     """Ross's estimate for one sorted latent and one factor."""
-    from scipy.special import digamma
-
     counts = np.bincount(labels)
-    kept = counts[labels] > 1
-    code, labels = code[kept], labels[kept]
+    if (counts == 1).any():
+        kept = counts[labels] > 1
+        code, labels, counts = code[kept], labels[kept], counts * (counts > 1)
     if not len(code):
         return 0.0
     order = np.argsort(labels, kind="stable")
-    start, size = (np.cumsum(counts * (counts > 1)) - counts)[labels[order]], counts[labels[order]]
-    k = np.minimum(neighbours, size - 1)
-    radius = np.nextafter(_kth_distance(code[order], k, start, start + size), 0.0)
-    inside = _count_within(code, code[order], radius)
-    estimate = digamma(len(code)) + digamma(k).mean() - digamma(size).mean() - digamma(inside).mean()
+    by_class = code[order]
+    sizes = counts[counts > 0]
+    k = np.minimum(neighbours, sizes - 1)
+    radius = np.empty(len(code))
+    for same in np.unique(k):
+        chosen = np.repeat(k == same, sizes)
+        radius[chosen] = _kth_distance(by_class[chosen], int(same), sizes[k == same])
+    inside = _count_within(code, by_class, np.nextafter(radius, 0.0))
+    psi = _digamma(len(code))
+    estimate = psi[-1] + (sizes * (psi[k] - psi[sizes])).sum() / len(code) - psi[inside].mean()
     return max(0.0, float(estimate))
 
 
-def _kth_distance(code: np.ndarray, k: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
-    """Distance of each value to its k-th neighbour inside its own sorted run [start, stop)."""
-    here = np.arange(len(code))
-    distance = np.full(len(code), np.inf)
-    for right in range(int(k.max()) + 1):
-        low, high = here - k + right, here + right
-        fits = (right <= k) & (low >= start) & (high < stop)
-        i = np.flatnonzero(fits)
-        reach = np.maximum(code[i] - code[low[i]], code[high[i]] - code[i])
-        distance[i] = np.minimum(distance[i], reach)
-    return distance
+@lru_cache(maxsize=1)
+def _digamma(most: int) -> np.ndarray:
+    """At the whole numbers 0..most."""
+    from scipy.special import digamma
+
+    return np.asarray(digamma(np.arange(most + 1)))
+
+
+def _kth_distance(code: np.ndarray, k: int, sizes: np.ndarray) -> np.ndarray:
+    """Distance of each value to its k-th neighbour inside its own sorted run; runs of more than k follow each other.
+
+    That neighbour is an end of one of the k + 1 windows of k + 1 values around the value: of the one that reaches
+    least far. Runs are set apart by k values out of reach.
+    """
+    at = np.arange(len(code)) + k * np.repeat(np.arange(1, len(sizes) + 1), sizes)
+    least = np.full(len(code) + k * (len(sizes) + 1), -_FAR)
+    least[at] = code
+    most = np.full(len(least), _FAR)
+    most[at] = code
+    middle = slice(k, len(least) - k)
+    distance = np.full(len(least), np.inf)
+    for right in range(k + 1):
+        left = least[middle] - least[right : len(least) - 2 * k + right]
+        reach = np.maximum(left, most[k + right : len(least) - k + right] - most[middle], out=left)
+        np.minimum(distance[middle], reach, out=distance[middle])
+    return np.asarray(distance[at])
 
 
 def _count_within(values: np.ndarray, centres: np.ndarray, radius: np.ndarray) -> np.ndarray:

@@ -151,7 +151,7 @@ class Work:
     @cached_property
     def sap_matrix(self) -> np.ndarray:
         """Test accuracy of one latent for one factor."""
-        return sap.sap_accuracy(*self.split, seed=self.seed)
+        return sap.sap_accuracy(*self.split)
 
     @cached_property
     def areas(self) -> np.ndarray:
