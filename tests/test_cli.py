@@ -70,6 +70,9 @@ MISTAKES = [
     "train --data sprites:colour=purple",
     "train --data missing/folder",
     "train --data empty",
+    "train --data sprites --pattern {a}_{b}",
+    "train vae --data pictures --pattern {a}_{b}",
+    "train vae --data pictures --pattern {a}{b}",
     "train --data broken",
     "train --data nan.npz --out n",
     "train --data objects.npy",
@@ -97,6 +100,7 @@ MISTAKES = [
     "train --resume run --seed 9",
     "train --resume run --steps 60",
     "train --resume run --compile",
+    "train --resume run --pattern {a}",
     "train --resume run --out other",
     "train ada-gvae --data pictures --out p",
     "audit run --group nosuch",
@@ -121,6 +125,7 @@ MISTAKES = [
     "verify",
     "verify ae --seeds a,b",
     "data show sprits",
+    "data show codes.npz --pattern {a}",
 ]
 
 

@@ -28,6 +28,8 @@ data_app = typer.Typer(no_args_is_help=True, help="The data sets that can be nam
 app.add_typer(data_app, name="data")
 
 
+_PATTERN = "What names of files in a folder tell: '{digit}_{speaker}'."
+
 SteerVerb = StrEnum("SteerVerb", ["traverse", "interpolate", "swap", "replace"])
 """What `unbraid steer` can do."""
 
@@ -70,6 +72,7 @@ def train(
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change an option.")] = None,
     size: Annotated[int | None, typer.Option(help="Bring images to this side.")] = None,
     factors: Annotated[str | None, typer.Option(help="A CSV, parquet or npz file with factors.")] = None,
+    pattern: Annotated[str | None, typer.Option(help=_PATTERN)] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; a new one under runs/ where left out.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run.")] = None,
     start: Annotated[str | None, typer.Option(help="Begin from the weights of this run.")] = None,
@@ -85,7 +88,7 @@ def train(
     from unbraid.training.progress import for_terminal
 
     options = {"method": name, "data": data, "preset": preset, "seed": seed, "size": size, "factors": factors}
-    options |= {"start": start, "device": device, "precision": precision, "threads": threads}
+    options |= {"pattern": pattern, "start": start, "device": device, "precision": precision, "threads": threads}
     given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     changes: dict[str, Any] = {} if steps is None else {"steps": steps}
     changes |= dict(_assignment(text) for text in set_ or [])
@@ -179,12 +182,13 @@ def embed(
     data: Annotated[str, typer.Argument(help="What `train --data` takes.")],
     out: Annotated[Path, typer.Option(help="A .npz, .csv or .parquet file.")],
     size: Annotated[int | None, typer.Option(help="Bring images to this side.")] = None,
+    pattern: Annotated[str | None, typer.Option(help=_PATTERN)] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Most items.")] = None,
 ) -> None:
     """The parts of each item of a data set, with its id and known factors."""
     from unbraid import verbs
 
-    print(f"wrote {verbs.embed(run, data, out, size=size, limit=limit)}")
+    print(f"wrote {verbs.embed(run, data, out, size=size, pattern=pattern, limit=limit)}")
 
 
 @app.command(epilog="Examples: `unbraid verify qlae` · `unbraid verify --all --json verdicts.json`")
@@ -210,11 +214,14 @@ def data_list() -> None:
 
 
 @data_app.command("show", epilog="Example: `unbraid data show sprites:size=32,colour=true`")
-def data_show(name: Annotated[str, typer.Argument(help="A name with options, or a path.")]) -> None:
+def data_show(
+    name: Annotated[str, typer.Argument(help="A name with options, or a path.")],
+    pattern: Annotated[str | None, typer.Option(help=_PATTERN)] = None,
+) -> None:
     """Items, shape and factors of a data set."""
     from unbraid.verbs import show_data
 
-    print(show_data(name))
+    print(show_data(name, pattern))
 
 
 def main() -> None:

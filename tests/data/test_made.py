@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from unbraid.core.errors import DataError
 from unbraid.data.digits import digits
 from unbraid.data.made.discs import Discs
+from unbraid.data.made.scenes import Scenes
 from unbraid.data.made.sprites import Sprites
 
 WORLDS = [
@@ -16,6 +17,8 @@ WORLDS = [
     lambda: Sprites(32, colour=True),
     lambda: Sprites(64, correlated=0.6),
     Discs,
+    lambda: Scenes(16),
+    lambda: Scenes(32),
 ]
 
 
@@ -145,7 +148,19 @@ def test_correlated_sprites_go_together_as_told_and_stay_uniform(strength):
 
 
 def test_hashes_tell_options_apart():
-    assert len({Sprites(16).hash, Sprites(32).hash, Sprites(16, colour=True).hash, Discs().hash}) == 4
+    assert (
+        len(
+            {
+                Sprites(16).hash,
+                Sprites(32).hash,
+                Sprites(16, colour=True).hash,
+                Discs().hash,
+                Scenes(16).hash,
+                Scenes().hash,
+            }
+        )
+        == 6
+    )
     assert Sprites(16).hash == Sprites(16).hash
 
 
@@ -155,14 +170,105 @@ def test_wrong_options_are_refused(options):
         Sprites(**options)
 
 
-def test_sprites_are_drawn_fast():
-    data, i = Sprites(32), some(Sprites(32))
+def test_scenes_of_no_such_size():
+    with pytest.raises(DataError, match="16, 32, 64"):
+        Scenes(28)
+
+
+@pytest.mark.parametrize("world", [Sprites, Scenes])
+def test_worlds_are_drawn_fast(world):
+    data, i = world(32), some(world(32))
+    data.take(i)
     times = []
     for _ in range(20):
         start = time.perf_counter()
         data.take(i)
         times.append(time.perf_counter() - start)
-    assert min(times) < 0.02  # measured 0.001 on a free core; the rest is for machines that are busy
+    assert min(times) < 0.02  # measured 0.001 or less on a free core; the rest is for machines that are busy
+
+
+@pytest.fixture(scope="module")
+def rooms():
+    return Scenes(32)
+
+
+def test_scenes_have_the_order_of_shapes3d(rooms):
+    assert (len(rooms), rooms.sizes, rooms.fields["x"].shape) == (480_000, (10, 10, 10, 8, 4, 15), (3, 32, 32))
+    assert [f.kind for f in rooms.factors] == [*["circular"] * 3, "ordinal", "categorical", "ordinal"]
+    assert rooms.factors[4].labels == ("cube", "cylinder", "sphere", "capsule")
+    assert rooms.factors_of(torch.tensor([0, 1, 15, 60, 480, 4800, 48000])).tolist() == [
+        [0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 1],
+        [0, 0, 0, 0, 1, 0],
+        [0, 0, 0, 1, 0, 0],
+        [0, 0, 1, 0, 0, 0],
+        [0, 1, 0, 0, 0, 0],
+        [1, 0, 0, 0, 0, 0],
+    ]
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_every_value_of_every_factor_of_a_scene_shows(size):
+    data, base = Scenes(size), Scenes(size).factors_of(some(Scenes(size), 100))
+    for column, count in enumerate(data.sizes):
+        values = base[:, None].repeat(1, count, 1)
+        values[..., column] = torch.arange(count)
+        images = data.render(values).flatten(2)
+        apart = torch.cdist(images, images, p=1) / images.shape[-1] + torch.eye(count)
+        # Mean difference of a pixel's value; the least are those of neighbouring scales and orientations.
+        assert apart.min() > 0.0015, data.factors[column].name
+        assert apart.amin((1, 2)).mean() > 0.0045, data.factors[column].name
+
+
+def test_no_two_views_of_a_room_in_one_colour_are_alike(rooms):
+    views = rooms.take(torch.arange(480))["x"].flatten(1)
+    apart = torch.cdist(views, views, compute_mode="donot_use_mm_for_euclid_dist") + 9 * torch.eye(480)
+    assert apart.min() > 0.25
+
+
+def test_a_hue_colours_its_own_surface_and_nothing_else(rooms):
+    base = [0, 3, 6, 7, 2, 3]
+    corner = {"floor": (31, 31), "wall": (0, 31), "object": (17, 15)}
+    for column, surface in enumerate(corner):
+        other = [*base]
+        other[column] = 5
+        before, after = show(rooms, base, other)
+        changed = (before - after).abs().amax(0)
+        for name, (row, across) in corner.items():
+            assert (changed[row, across] > 0.3) == (name == surface), (surface, name)
+
+
+def test_the_object_of_a_scene_grows_with_its_scale_and_stays_in_the_picture(rooms):
+    for shape in range(4):
+        pairs = [[[0, 0, hue, s, shape, 7] for hue in (0, 5)] for s in range(8)]
+        red, other = rooms.render(torch.tensor(pairs)).unbind(1)
+        cover = (red - other).abs().amax(1) > 0.2
+        area = cover.sum((1, 2))
+        assert (area.diff() > 0).all()
+        assert area[-1] / area[0] == pytest.approx((1.25 / 0.75) ** 2, rel=0.35)
+        assert not torch.cat([cover[:, 0], cover[:, -1], cover[..., 0], cover[..., -1]], 1).any()
+
+
+def test_solids_have_the_outlines_of_their_names(rooms):
+    pairs = [[[0, 0, hue, 6, shape, o] for hue in (0, 5)] for shape in range(4) for o in (0, 7, 14)]
+    cover = rooms.render(torch.tensor(pairs)).unbind(1)
+    cover = ((cover[0] - cover[1]).abs().amax(1) > 0.2).reshape(4, 3, 32, 32)
+    high, wide = (cover.any(axis).sum(-1).float() for axis in (3, 2))
+    assert wide[0, 0] > wide[0, 1] + 1 < wide[0, 2], "a cube is widest over its edge"
+    for shape in (1, 2, 3):
+        assert (wide[shape] - wide[shape, 0]).abs().max() <= 1, "all others are round"
+    assert (high / wide)[1, 0] == pytest.approx(1.2, abs=0.15)
+    assert (high / wide)[2, 0] == pytest.approx(1, abs=0.1)
+    assert (high / wide)[3, 0] > 1.6
+    assert cover[1, 0].float().sum() / (high * wide)[1, 0] > 0.9 > cover[2, 0].float().sum() / (high * wide)[2, 0]
+
+
+def test_walls_of_a_scene_turn_with_the_camera(rooms):
+    """The corner at the left comes in from one side, the one at the right leaves at the other."""
+    wall = show(rooms, *[[0, 5, 0, 0, 2, o] for o in range(15)])[:, 1, 2]
+    steps = wall.diff(dim=1).abs()
+    assert steps[0].argmax() > 17
+    assert steps[-1].argmax() < 14
 
 
 def test_discs_are_720_different_images():

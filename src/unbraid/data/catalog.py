@@ -14,12 +14,12 @@ import torch
 from unbraid.core.errors import DataError, nearest
 from unbraid.data.codes import PLAIN, factors_of_npz, ids_of_npz, read_codes, read_factors
 from unbraid.data.dataset import Dataset, MemoryDataset
-from unbraid.data.readers import idx
+from unbraid.data.readers import folders, idx
 from unbraid.data.readers.arrays import Npz, names_of, read_npy
 from unbraid.data.readers.check import LIMIT, brief
 from unbraid.data.readers.observations import observations
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
+_IN_FOLDERS = (".wav", ".flac", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,12 @@ def _sprites(**options: Any) -> Dataset:
     from unbraid.data.made.sprites import Sprites
 
     return Sprites(**options)
+
+
+def _scenes(**options: Any) -> Dataset:
+    from unbraid.data.made.scenes import Scenes
+
+    return Scenes(**options)
 
 
 def _discs() -> Dataset:
@@ -83,6 +89,12 @@ _MADE: Mapping[str, _Made] = {
             "correlated": _Option(float, 0.0, help="a number from 0 to below 1: how strongly x and scale go together"),
         },
     ),
+    "scenes": _Made(
+        _scenes,
+        "480,000 rendered rooms with the factors of Shapes3D: floor, wall and object hue 10 each (circular), scale 8, "
+        "shape 4, orientation 15",
+        {"size": _Option(int, 32, (16, 32, 64))},
+    ),
     "discs": _Made(_discs, "720 images of one disc, 16x16: x 6, y 6, radius 4, brightness 5", {}),
     "digits": _Made(
         _digits,
@@ -96,19 +108,28 @@ def sources() -> list[Source]:
     """Everything that can be opened by name alone.
 
     >>> [s.name for s in sources()][:3]
-    ['sprites', 'discs', 'digits']
+    ['sprites', 'scenes', 'discs']
     """
     return [Source(name, m.summary, {k: _describe(o) for k, o in m.options.items()}) for name, m in _MADE.items()]
 
 
 def open_data(
-    spec: str, *, size: int | None = None, factors: Path | None = None, memory: int = 2**30, limit: int = LIMIT
+    spec: str,
+    *,
+    size: int | None = None,
+    factors: Path | None = None,
+    pattern: str | None = None,
+    memory: int = 2**30,
+    limit: int = LIMIT,
 ) -> Dataset:
     """The data set behind a name with options, a path, or a name below the folder `UNBRAID_DATA`.
 
-    - `sprites:size=32,colour=true`, `discs`, `digits`: see `sources`.
+    - `sprites:size=32,colour=true`, `scenes`, `discs`, `digits`: see `sources`.
     - a folder of images: of any sizes, turned upright, the square in the middle scaled to `size`; grey if all are.
-      Subfolders give the factor `class` (and `folder`), `factors.csv` (its first column `file`) any others.
+    - a folder of sounds, `.wav` or `.flac`: the second in the middle of each as `size` mel bands and frames. In a
+      folder with both, what there is less of is passed over.
+    - In either, subfolders give the factor `class` (and `folder`), names give others by a pattern such as
+      `{digit}_{speaker}_{take}`, and `factors.csv` (its first column `file`) any others.
     - `.npz`, `.npy`: the array `x` (or `images`, `imgs`, or the only one there is) and factors, see `observations` and
       `read_codes`.
     - `.csv`, `.parquet`: columns of numbers are the observation, `id` and `factor:NAME` what they say.
@@ -117,9 +138,11 @@ def open_data(
     Args:
         spec: The name or path.
         size: Height and width that images are brought to; None leaves arrays and IDX as they are, and is 64 for
-            folders of images.
+            folders of images and 32 for folders of sounds.
         factors: A file with more factors, see `read_factors`; they replace those of the same name.
-        memory: Bytes that images of a folder may take; more than that are read as they are needed.
+        pattern: What the names in a folder of images or sounds tell, see `name_table`.
+        memory: Bytes that images of a folder may take; more than that are read as they are needed,
+            while more sounds are refused.
         limit: Bytes that one file may unpack to.
 
     Raises:
@@ -134,13 +157,15 @@ def open_data(
     if name in _MADE:
         if factors is not None:
             raise DataError("a factor file only with your own data", got=str(factors), where=f"--data {name}")
+        if pattern is not None:
+            raise _no_names(spec)
         return _open_made(name, tail, size)
     path = _find(spec)
-    return (
-        _open_folder(spec, path, size, factors, memory)
-        if path.is_dir()
-        else _open_file(spec, path, size, factors, limit)
-    )
+    if path.is_dir():
+        return _open_folder(spec, path, size, factors, pattern, memory)
+    if pattern is not None:
+        raise _no_names(spec)
+    return _open_file(spec, path, size, factors, limit)
 
 
 def _find(spec: str) -> Path:
@@ -168,28 +193,42 @@ def _children(folder: Path) -> list[str]:
         return []
 
 
-def _open_folder(name: str, folder: Path, size: int | None, factors: Path | None, memory: int) -> Dataset:
-    from unbraid.data.readers import images
+def _no_names(spec: str) -> DataError:
+    expected, got = "a folder of images or sounds, where a pattern is given", f"--data {brief(spec, 120)}"
+    return DataError(expected, got=got, where="--pattern")
+
+
+def _open_folder(
+    name: str, folder: Path, size: int | None, factors: Path | None, pattern: str | None, memory: int
+) -> Dataset:
+    from unbraid.data.readers import images, sounds
 
     idx_file = idx.find_idx(folder)
     if idx_file is not None:
+        if pattern is not None:
+            raise _no_names(name)
         return _with_factors(idx.open_idx(name, idx_file, size), factors)
-    files = images.find_images(folder)
+    pictures, recordings = (folders.find_files(folder, kind.SUFFIXES) for kind in (images, sounds))
+    files = max(pictures, recordings, key=len)
     if not files:
-        raise _no_images(folder)
-    table = images.class_table(files)
+        raise _nothing_in(folder)
+    table = folders.class_table(files)
+    if pattern is not None:
+        table = table.joined(folders.name_table(files, pattern, folder))
     beside = folder / "factors.csv"
     for path in (beside if beside.exists() else None, factors):
         table = table if path is None else table.joined(read_factors(path, files, len(files)))
+    if files is recordings:
+        return sounds.open_sounds(name, folder, files, table, size or 32, memory)
     return images.open_images(name, folder, files, table, size or 64, memory)
 
 
-def _no_images(folder: Path) -> DataError:
+def _nothing_in(folder: Path) -> DataError:
     found = _children(folder)
     readable = [name for name in found if Path(name).suffix.lower() in PLAIN]
     got = f"none ({', '.join(found[:4])}{', ...' if len(found) > 4 else ''})" if found else "an empty folder"
-    fix = f"open a file in it: {folder / readable[0]}" if readable else "put .png or .jpg files in it"
-    return DataError("a folder with images", got=got, fix=fix, where=str(folder))
+    fix = f"open a file in it: {folder / readable[0]}" if readable else "put .png, .jpg, .wav or .flac files in it"
+    return DataError("a folder with images or sounds", got=got, fix=fix, where=str(folder))
 
 
 def _open_file(name: str, path: Path, size: int | None, factors: Path | None, limit: int) -> Dataset:
@@ -197,8 +236,8 @@ def _open_file(name: str, path: Path, size: int | None, factors: Path | None, li
     if idx.is_idx(path):
         return _with_factors(idx.open_idx(name, path, size), factors)
     if suffix not in PLAIN:
-        fix = "give the folder that holds it" if suffix in _PICTURES else "convert it to one of these"
-        kinds = f"{', '.join(PLAIN)}, an IDX file or a folder of images"
+        fix = "give the folder that holds it" if suffix in _IN_FOLDERS else "convert it to one of these"
+        kinds = f"{', '.join(PLAIN)}, an IDX file or a folder of images or sounds"
         raise DataError(kinds, got=f"'{path.name}'", fix=fix, where=str(path))
     if suffix == ".npz":
         return _with_factors(_open_npz(name, path, size, limit), factors)

@@ -34,6 +34,7 @@ class Request:
         seed: Of everything drawn.
         size: Side that images are brought to, or None.
         factors: A file with factors, or None.
+        pattern: What the names of files in a folder tell, such as "{digit}_{speaker}_{take}", or None.
         device: "cpu", "cuda", "mps", or "auto" for the first of cuda, mps and cpu that is here.
         precision: "fp32" or "bf16".
         compile: Whether the networks go through `torch.compile`.
@@ -50,6 +51,7 @@ class Request:
     seed: int = 0
     size: int | None = None
     factors: str | None = None
+    pattern: str | None = None
     device: str = "auto"
     precision: str = "fp32"
     compile: bool = False
@@ -102,7 +104,7 @@ def make(request: Request, recorded: Mapping[str, Any] | None = None) -> tuple[M
         config = override(config, changes)
     config = config if recorded is None else from_json(cls.Config, recorded)
     factors = Path(request.factors) if request.factors else None
-    data = open_data(request.data, size=request.size, factors=factors)
+    data = open_data(request.data, size=request.size, factors=factors, pattern=request.pattern)
     method = build(cls, config, data.fields, request.seed)
     if request.start:
         start_from(method, Path(request.start))
@@ -155,7 +157,7 @@ def reproduce(request: Request) -> str:
     words += ["--seed", str(request.seed)]
     for name, value in request.set.items():
         words += ["--set", _quoted(f"{name}={value}")]
-    for name in ("size", "factors", "start"):
+    for name in ("size", "factors", "pattern", "start"):
         if (value := getattr(request, name)) is not None:
             words += [f"--{name}", _quoted(str(value))]
     words += ["--precision", request.precision] if request.precision != "fp32" else []

@@ -11,15 +11,15 @@ def list_data() -> str:
     for source in sources():
         lines.append(f"{source.name:<10} {source.summary}")
         lines += [f"{'':<10}   {name}: {text}" for name, text in source.options.items()]
-    lines.append("PATH       .npz, .npy, .csv, .parquet, IDX files, or a folder of images of yours")
+    lines.append("PATH       .npz, .npy, .csv, .parquet, IDX files, or a folder of images or sounds of yours")
     return "\n".join(lines)
 
 
-def show_data(name: str) -> str:
+def show_data(name: str, pattern: str | None = None) -> str:
     """Items, shape, hash and factors of a data set."""
     from unbraid.data.catalog import open_data
 
-    data = open_data(name)
+    data = open_data(name, pattern=pattern)
     lines = [f"{data.name}: {len(data):,} items", f"x: {tuple(data.fields['x'].shape)}"]
     lines[1] += ", values in [0, 1]" if data.fields["x"].unit else ""
     for factor in data.factors:

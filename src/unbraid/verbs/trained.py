@@ -76,7 +76,15 @@ def encode(method: Method[Any], data: Dataset, indices: torch.Tensor, batch: int
         return Parts.cat([method.encode(b).detach().to("cpu") for _, b in drawn])
 
 
-def embed(folder: Path, data: str, out: Path, *, size: int | None = None, limit: int | None = None) -> Path:
+def embed(
+    folder: Path,
+    data: str,
+    out: Path,
+    *,
+    size: int | None = None,
+    pattern: str | None = None,
+    limit: int | None = None,
+) -> Path:
     """Write the parts of a data set, with ids and known factors.
 
     Args:
@@ -84,6 +92,7 @@ def embed(folder: Path, data: str, out: Path, *, size: int | None = None, limit:
         data: What `open_data` takes; must have the fields of the run's data.
         out: A `.npz`, `.csv` or `.parquet` file.
         size: Side that images are brought to; the run's own where None.
+        pattern: What the names of files in a folder tell, or None.
         limit: Most items.
 
     Returns:
@@ -99,9 +108,9 @@ def embed(folder: Path, data: str, out: Path, *, size: int | None = None, limit:
     trained = load(folder)
     wanted = trained.data.fields["x"]
     own = size if size is not None else trained.run.facts["request"].get("size")
-    source = open_data(data, size=own)
+    source = open_data(data, size=own, pattern=pattern)
     if source.fields["x"].shape != wanted.shape and size is None and len(wanted.shape) == 3:
-        source = open_data(data, size=wanted.shape[1]) if ":" not in data else source
+        source = open_data(data, size=wanted.shape[1], pattern=pattern) if ":" not in data else source
     if source.fields["x"] != wanted:
         got = f"{source.fields['x'].shape}"
         raise DataError(f"items of shape {wanted.shape} as in the run's data", got=got, where=f"--data {data}")

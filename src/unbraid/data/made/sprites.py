@@ -12,6 +12,7 @@ from torch import Tensor
 from unbraid.core.errors import DataError
 from unbraid.data.factors import Factor
 from unbraid.data.made.grid import FactorGrid
+from unbraid.data.made.hues import hues
 from unbraid.data.order import key_of, shuffled
 
 SIZES = (16, 32, 64)
@@ -70,7 +71,7 @@ class Sprites(FactorGrid):
         flat = factors.reshape(-1, len(self.sizes))
         cover = self._cover(*flat[:, -5:].unbind(1))[:, None]
         if self.colour:
-            cover = cover * _palette().to(flat.device)[flat[:, 0], :, None, None]
+            cover = cover * hues(_HUES).to(flat.device)[flat[:, 0], :, None, None]
         return cover.reshape(*factors.shape[:-1], *self.fields["x"].shape)
 
     def factors_of(self, indices: Int[Tensor, "*index"]) -> Int[Tensor, "*index k"]:
@@ -141,12 +142,6 @@ def _heart(u: Tensor, v: Tensor) -> Tensor:
     along, beside = torch.maximum(a, b).sub_(_LOBE), torch.minimum(a, b)
     disc = along.square_().add_(beside.square_()).sqrt_().sub_(_LOBE)
     return torch.minimum(box, disc)
-
-
-def _palette() -> Float[Tensor, "hues 3"]:
-    """8 hues, an eighth of the colour circle apart, all of full value and not quite full saturation."""
-    turn = torch.arange(_HUES)[:, None] * (6 / _HUES) + torch.tensor([0.0, 4.0, 2.0])
-    return 0.15 + 0.85 * ((turn % 6 - 3).abs() - 1).clamp(0, 1)
 
 
 def _factors(colour: bool) -> tuple[Factor, ...]:

@@ -30,35 +30,6 @@ PIXELS = 100_000_000
 _THREADS, _SPAN, _TURNED = 2, 64, 0x0112
 
 
-def find_images(folder: Path) -> list[str]:
-    """The images below a folder, as sorted paths relative to it; hidden files and folders are passed over."""
-    found = []
-    for at, folders, files in os.walk(folder):
-        folders[:] = [f for f in folders if not f.startswith(".")]
-        inside = Path(at).relative_to(folder)
-        for file in files:
-            if not file.startswith(".") and Path(file).suffix.lower() in SUFFIXES:
-                found.append((inside / file).as_posix())
-    return sorted(found)
-
-
-def class_table(files: Sequence[str]) -> FactorTable:
-    """What the folders tell: `class`, the folder that holds each file, and `folder`, the first one on its way.
-
-    A class is missing for files beside such folders; the second factor is there when folders lie in folders.
-
-    >>> class_table(["train/cat/0.png", "test/dog/0.png"]).names
-    ('folder', 'class')
-    """
-    way = [file.split("/")[:-1] for file in files]
-    if not any(way):
-        return FactorTable.empty(len(files))
-    columns = {"class": [folders[-1] if folders else None for folders in way]}
-    if any(len(folders) > 1 for folders in way):
-        columns = {"folder": [folders[0] if folders else None for folders in way], **columns}
-    return FactorTable.from_columns(columns, dict.fromkeys(columns, "categorical"))
-
-
 def open_images(
     name: str, folder: Path, files: Sequence[str], table: FactorTable, size: int, memory: int = 2**30
 ) -> Dataset:

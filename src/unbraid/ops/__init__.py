@@ -1,0 +1,1 @@
+"""Numerical operators that are neither networks nor losses."""
