@@ -224,6 +224,18 @@ def data_show(
     print(show_data(name, pattern))
 
 
+@data_app.command("fetch", epilog="Examples: `unbraid data fetch dsprites` · `unbraid data fetch mpi3d:variant=real`")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="A published data set.")],
+    folder: Annotated[Path | None, typer.Option(help="Where to; NAME below UNBRAID_DATA where left out.")] = None,
+) -> None:
+    """Download the official files of a published data set, and check them."""
+    from unbraid.training.progress import for_terminal
+    from unbraid.verbs import fetch_data
+
+    print("\n".join(fetch_data(name, folder, for_terminal())))
+
+
 def main() -> None:
     """Run the command line; what a user can mend ends with one line and exit code 2."""
     # Threads that wait by spinning make small networks three times slower on a machine that is shared.

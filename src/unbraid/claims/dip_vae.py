@@ -30,8 +30,10 @@ CLAIM = Claim(
     ),
     contrasts=(
         Contrast("The covariance it holds is closer to the identity than without.", "gap", "dip-vae", "no weights"),
-        Contrast("Sampled codes are less dependent.", "gaussian total correlation", "dip-vae", "no weights"),
-        Contrast("It reconstructs better than a beta-VAE of beta 4.", "explained", "dip-vae", "beta-vae"),
+        Contrast(
+            "Their means depend less on each other.", "gaussian total correlation of means", "dip-vae", "no weights"
+        ),
+        Contrast("Reconstruction against a beta-VAE of beta 4.", "explained", "dip-vae", "beta-vae", expect="report"),
         Contrast("MIG over the same without weights.", "mig", "dip-vae", "no weights", expect="report"),
         Contrast("SAP, the paper's own score, over the same.", "sap", "dip-vae", "no weights", expect="report"),
     ),
@@ -41,6 +43,6 @@ CLAIM = Claim(
     },
     note=(
         "Without weights it is a VAE. The paper claims disentanglement without the beta-VAE's loss of reconstruction; "
-        "the second half and the mechanism are asserted, scores only reported."
+        "the mechanism is asserted, scores and reconstruction only reported."
     ),
 )

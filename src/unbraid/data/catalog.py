@@ -14,6 +14,7 @@ import torch
 from unbraid.core.errors import DataError, nearest
 from unbraid.data.codes import PLAIN, factors_of_npz, ids_of_npz, read_codes, read_factors
 from unbraid.data.dataset import Dataset, MemoryDataset
+from unbraid.data.official.registry import Official, named, official
 from unbraid.data.readers import folders, idx
 from unbraid.data.readers.arrays import Npz, names_of, read_npy
 from unbraid.data.readers.check import LIMIT, brief
@@ -30,11 +31,13 @@ class Source:
         name: The name.
         summary: One line on what it is.
         options: Option -> what it takes and its default, for people.
+        there: Whether nothing has to be downloaded first.
     """
 
     name: str
     summary: str
     options: Mapping[str, str]
+    there: bool = True
 
 
 def _sprites(**options: Any) -> Dataset:
@@ -104,13 +107,68 @@ _MADE: Mapping[str, _Made] = {
 }
 
 
+def _published_options(name: str, entries: tuple[Official, ...]) -> Mapping[str, _Option]:
+    first = entries[0]
+    sizes = tuple(sorted({16, 32, 64, first.shape[0]}))
+    options = {"size": _Option(int, first.size, sizes)}
+    if len(entries) > 1:
+        options["variant"] = _Option(str, first.variant, tuple(e.variant for e in entries))
+    return {**options, "folder": _Option(str, f"{name} below UNBRAID_DATA", help="where its files are")}
+
+
+_PUBLISHED = {name: _published_options(name, entries) for name, entries in named().items()}
+_NAMES = (*_MADE, *_PUBLISHED)
+
+
 def sources() -> list[Source]:
-    """Everything that can be opened by name alone.
+    """What is made or bundled and can be opened by name alone.
 
     >>> [s.name for s in sources()][:3]
     ['sprites', 'scenes', 'discs']
     """
     return [Source(name, m.summary, {k: _describe(o) for k, o in m.options.items()}) for name, m in _MADE.items()]
+
+
+def published() -> list[Source]:
+    """The published sets, which can be opened by name once their files are there.
+
+    >>> [s.name for s in published()][:2]
+    ['dsprites', 'shapes3d']
+    """
+    from unbraid.data.official.places import is_there
+
+    return [
+        Source(
+            name,
+            entries[0].summary,
+            {k: _describe(o) for k, o in _PUBLISHED[name].items()},
+            any(is_there(entry) for entry in entries),
+        )
+        for name, entries in named().items()
+    ]
+
+
+def published_set(spec: str) -> tuple[Official, Path | None, int | None]:
+    """The published set that `NAME:OPTION=VALUE,...` means, with the folder and the size it asks for.
+
+    >>> published_set("mpi3d:variant=real")[0].files[0].name
+    'mpi3d_real.npz'
+    """
+    name, _, tail = spec.partition(":")
+    if name not in _PUBLISHED:
+        raise DataError("a published data set", got=brief(name), fix=nearest(name, _PUBLISHED))
+    options = _read_options(name, tail, _PUBLISHED[name])
+    folder = _folder(name, options["folder"]) if "folder" in options else None
+    return official(name, options.get("variant")), folder, options.get("size")
+
+
+def _folder(name: str, text: str) -> Path:
+    try:
+        folder = Path(text).expanduser()
+        folder.exists()
+    except (OSError, RuntimeError):  # a name too long, a home of nobody
+        raise DataError("a folder", got=brief(text, 120), where=f"--data {name}: folder") from None
+    return folder
 
 
 def open_data(
@@ -125,6 +183,8 @@ def open_data(
     """The data set behind a name with options, a path, or a name below the folder `UNBRAID_DATA`.
 
     - `sprites:size=32,colour=true`, `scenes`, `discs`, `digits`: see `sources`.
+    - `dsprites`, `shapes3d`, `mpi3d`, `cars3d`, `smallnorb`: their official files, see `published`.
+    - `hf:NAME,split=train`: a data set of the Hugging Face hub, or a folder that `save_to_disk` wrote.
     - a folder of images: of any sizes, turned upright, the square in the middle scaled to `size`; grey if all are.
     - a folder of sounds, `.wav` or `.flac`: the second in the middle of each as `size` mel bands and frames. In a
       folder with both, what there is less of is passed over.
@@ -141,8 +201,8 @@ def open_data(
             folders of images and 32 for folders of sounds.
         factors: A file with more factors, see `read_factors`; they replace those of the same name.
         pattern: What the names in a folder of images or sounds tell, see `name_table`.
-        memory: Bytes that images of a folder may take; more than that are read as they are needed,
-            while more sounds are refused.
+        memory: Bytes that images of a folder, of the hub or of a published set may take; more than that are read as
+            they are needed, while more sounds are refused.
         limit: Bytes that one file may unpack to.
 
     Raises:
@@ -154,12 +214,18 @@ def open_data(
     name, _, tail = spec.partition(":")
     if size is not None and not 4 <= size <= 1024:
         raise DataError("a size from 4 to 1024 pixels", got=str(size), where="--size")
-    if name in _MADE:
+    if name in _NAMES:
         if factors is not None:
             raise DataError("a factor file only with your own data", got=str(factors), where=f"--data {name}")
         if pattern is not None:
             raise _no_names(spec)
-        return _open_made(name, tail, size)
+        return _open_made(name, tail, size) if name in _MADE else _open_published(spec, size, memory)
+    if name == "hf":
+        from unbraid.data.readers.hub import open_hub
+
+        if pattern is not None:
+            raise _no_names(spec)
+        return open_hub(spec, tail, size, factors, memory)
     path = _find(spec)
     if path.is_dir():
         return _open_folder(spec, path, size, factors, pattern, memory)
@@ -179,9 +245,9 @@ def _find(spec: str) -> Path:
     if found:
         return found[0]
     head = spec.partition(":")[0]
-    known = {name for place in places for name in _children(place.parent)} | (set() if "/" in spec else {*_MADE})
+    known = {name for place in places for name in _children(place.parent)} | (set() if "/" in spec else {*_NAMES})
     hint = nearest(Path(head).name, known - {head})
-    fix = hint if hint.startswith("did") else f"choose from {', '.join(_MADE)}, or give a path"
+    fix = hint if hint.startswith("did") else f"choose from {', '.join(_NAMES)}, or give a path"
     got = f"nothing of that name here{' or below UNBRAID_DATA' if beside else ''}"
     raise DataError("a data set or a path", got=got, fix=fix, where=f"--data {brief(spec, 120)}")
 
@@ -286,6 +352,15 @@ def _open_made(name: str, tail: str, size: int | None) -> Dataset:
     return made.open(**options)
 
 
+def _open_published(spec: str, size: int | None, memory: int) -> Dataset:
+    from unbraid.data.official.places import open_official
+
+    entry, folder, asked = published_set(spec)
+    if size is not None and asked is None:
+        asked = _read_value(entry.name, "size", str(size), _PUBLISHED[entry.name]["size"])
+    return open_official(entry, folder, asked, memory)
+
+
 def _read_options(name: str, tail: str, known: Mapping[str, _Option]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for item in filter(None, (part.strip() for part in tail.split(","))):
@@ -304,7 +379,7 @@ def _read_options(name: str, tail: str, known: Mapping[str, _Option]) -> dict[st
 
 
 def _read_value(name: str, key: str, text: str, option: _Option) -> Any:
-    readers: Mapping[type, Callable[[str], Any]] = {bool: _read_bool, int: int, float: float}
+    readers: Mapping[type, Callable[[str], Any]] = {bool: _read_bool, int: int, float: float, str: str}
     try:
         value = readers[option.kind](text)
     except ValueError:
@@ -324,4 +399,5 @@ def _read_bool(text: str) -> bool:
 def _describe(option: _Option) -> str:
     allowed = ", ".join(str(v).lower() for v in option.allowed)
     what = "; ".join(filter(None, (f"one of {allowed}" if allowed else "", option.help)))
-    return f"{what} (default {str(option.default).lower()})"
+    default = str(option.default)
+    return f"{what} (default {default if option.kind is str else default.lower()})"

@@ -4,6 +4,7 @@ Importing this loads nothing heavy, so that a new run is on disk before torch is
 """
 
 from unbraid.verbs.auditing import Question, audit_file, audit_run, audit_target, document
+from unbraid.verbs.fetching import fetch_data
 from unbraid.verbs.request import DEFAULT_DATA, DEFAULT_METHOD, Request
 from unbraid.verbs.showing import list_data, show_data
 from unbraid.verbs.steering import pictures, steer
@@ -22,6 +23,7 @@ __all__ = [
     "document",
     "embed",
     "encode",
+    "fetch_data",
     "list_data",
     "load",
     "pictures",

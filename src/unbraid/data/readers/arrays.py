@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,16 +44,17 @@ class Npz(AbstractContextManager["Npz"]):
     Args:
         path: The file.
         limit: Bytes that all arrays together may unpack to.
+        ratio: How many-fold large arrays may be packed; what is known to be as large as `limit` may be packed more.
 
     Raises:
         DataError: It is no zip file, or one made to fill the memory.
     """
 
-    def __init__(self, path: Path, limit: int = LIMIT) -> None:
+    def __init__(self, path: Path, limit: int = LIMIT, ratio: int = _RATIO) -> None:
         self._path, self._file = path, open_bytes(path)
         try:
             self._zip = _open_zip(self._file, path)
-            _check_bomb(self._zip, path, limit)
+            _check_bomb(self._zip, path, limit, ratio)
             infos = [i for i in self._zip.infolist() if i.filename.endswith(".npy")]
             self._infos = {i.filename.removesuffix(".npy"): i for i in infos}
             self.headers = {name: self._look(name) for name in self._infos}
@@ -77,6 +78,26 @@ class Npz(AbstractContextManager["Npz"]):
         info, where = self._infos[name], f"{self._path}: array '{name}'"
         with self._open(name) as stream:
             return _read(stream, info.file_size, where)
+
+    def parts(self, name: str, size: int = 2**26) -> Iterator[np.ndarray]:
+        """One array of numbers as blocks of its first axis of about `size` bytes, for what would not fit the memory.
+
+        Raises:
+            DataError: It holds something else, lies in Fortran's order, or is not what its header claims.
+        """
+        where = f"{self._path}: array '{name}'"
+        with self._open(name) as stream:
+            header = _header(stream, where)
+            _check_kind(header, where)
+            if header.fortran or not header.shape:
+                raise DataError("rows one after the other", got="another order", fix="save it again", where=where)
+            row = math.prod(header.shape[1:]) * header.dtype.itemsize
+            step = max(1, size // max(1, row))
+            for start in range(0, header.shape[0], step):
+                shape = (min(step, header.shape[0] - start), *header.shape[1:])
+                block = np.empty(math.prod(shape), dtype=header.dtype)
+                _fill(stream, block, where)
+                yield block.reshape(shape)
 
     def _look(self, name: str) -> Header:
         with self._open(name) as stream:
@@ -112,15 +133,15 @@ def _open_zip(stream: IO[bytes], path: Path) -> zipfile.ZipFile:
         raise DataError("a whole .npz file", got=_said(error), fix="save it again", where=str(path)) from None
 
 
-def _check_bomb(archive: zipfile.ZipFile, path: Path, limit: int) -> None:
+def _check_bomb(archive: zipfile.ZipFile, path: Path, limit: int, ratio: int) -> None:
     infos = archive.infolist()
     unpacked, packed = sum(i.file_size for i in infos), path.stat().st_size
     if unpacked > limit:
         got, fix = plain_size(unpacked), "keep only the arrays needed, or split the file"
         raise DataError(f"arrays of at most {plain_size(limit)}", got=got, fix=fix, where=str(path))
-    if unpacked > _HARMLESS and unpacked > _RATIO * packed:
+    if unpacked > _HARMLESS and unpacked > ratio * packed:
         got, fix = f"{plain_size(unpacked)} out of {plain_size(packed)}", "if it is meant, save it without compression"
-        raise DataError(f"arrays packed at most {_RATIO}-fold", got=got, fix=fix, where=str(path))
+        raise DataError(f"arrays packed at most {ratio}-fold", got=got, fix=fix, where=str(path))
     if len(infos) > _MEMBERS:
         raise DataError(f"at most {_MEMBERS} arrays", got=str(len(infos)), where=str(path))
 

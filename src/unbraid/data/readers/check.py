@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -17,7 +17,7 @@ LIMIT = 4 * 2**30
 _CHUNK = 2**22
 
 
-def open_bytes(path: Path) -> IO[bytes]:
+def open_bytes(path: Path) -> BufferedReader:
     """The file, or one line on why not."""
     try:
         return path.open("rb")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -78,14 +80,17 @@ class FolderDataset(Dataset):
     def take(self, indices: Int[Tensor, "*index"], device: Device = "cpu") -> dict[str, Tensor]:
         where = indices.cpu()
         channels, size, _ = self.fields["x"].shape
-        with _quiet():
-            images = [load_image(self._folder / self._files[i], size, channels) for i in where.flatten().tolist()]
+        with quiet():
+            images = [self._load(i, size, channels) for i in where.flatten().tolist()]
         stacked = np.stack(images) if images else np.zeros((0, channels, size, size), dtype=np.uint8)
         x = torch.from_numpy(stacked).reshape(*where.shape, channels, size, size)
         batch = {"x": x.to(device).float().div_(255), "index": where.to(device)}
         if self.factors:
             batch |= {"factors": self._codes[where].to(device), "known": self._known[where].to(device)}
         return batch
+
+    def _load(self, row: int, size: int, channels: int) -> np.ndarray:
+        return load_image(self._folder / self._files[row], size, channels)
 
     def table(self, indices: Int[Tensor, " n"]) -> FactorTable:
         return self._table.rows(indices.cpu())
@@ -111,7 +116,22 @@ def load_image(path: Path, size: int, channels: int | None = None) -> np.ndarray
     Raises:
         DataError: It cannot be read, is cut short, or claims more than `PIXELS`.
     """
-    with _opened(path) as image:
+    return _load(path, None, size, channels)
+
+
+def load_bytes(content: bytes, where: str, size: int, channels: int | None = None) -> np.ndarray:
+    """The same of an image that lies in memory; `where` is what an error calls it."""
+    return _load(Path(where), io.BytesIO(content), size, channels)
+
+
+def is_grey(content: bytes, where: str) -> bool:
+    """Whether an image that lies in memory is grey."""
+    with quiet(), _opened(Path(where), io.BytesIO(content)) as image:
+        return _grey(image)
+
+
+def _load(path: Path, source: IO[bytes] | None, size: int, channels: int | None) -> np.ndarray:
+    with _opened(path, source) as image:
         mode = "L" if channels == 1 or (channels is None and _grey(image)) else "RGB"
         image.draft(mode, (2 * size, 2 * size))  # JPEG: unpack no more than is needed
         upright = _plain(image if image.getexif().get(_TURNED, 1) == 1 else ImageOps.exif_transpose(image), path)
@@ -139,11 +159,18 @@ def _plain(image: Image.Image, path: Path) -> Image.Image:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """The image with its header read; whatever goes wrong in the block comes out as a `DataError`."""
+def _opened(path: Path, source: IO[bytes] | None = None) -> Iterator[Image.Image]:
+    """The image with its header read; whatever goes wrong in the block comes out as a `DataError`.
+
+    Args:
+        path: Its file, or what to call it.
+        source: Its bytes, where they do not lie in that file.
+    """
     likely = _BY_SUFFIX.get(path.suffix.lower(), "PNG")
     try:
-        with Image.open(path, formats=(likely, *(f for f in _FORMATS if f != likely))) as image:
+        with Image.open(
+            path if source is None else source, formats=(likely, *(f for f in _FORMATS if f != likely))
+        ) as image:
             width, height = image.size
             if width * height > PIXELS:
                 raise _too_large(path, f"{width} x {height}")
@@ -165,7 +192,7 @@ def _too_large(path: Path, got: str) -> DataError:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without PIL's warnings: of large images, since the limit here is ours, and of odd but harmless tags."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -175,7 +202,7 @@ def _quiet() -> Iterator[None]:
 def _all(work: Callable[[int], bool], count: int) -> list[bool]:
     """The work on each row, on a few threads (decoders let go of the interpreter); the first error in order wins."""
     starts = range(0, count, _SPAN)
-    with _quiet(), ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+    with quiet(), ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
         try:
             spans = pool.map(lambda start: [work(row) for row in range(start, min(start + _SPAN, count))], starts)
             return [answer for span in spans for answer in span]
