@@ -48,7 +48,7 @@ def dci_cost(rows: int, latents: int, factors: Int[np.ndarray, "n k"]) -> float:
     """
     values = np.array([len(np.unique(column)) for column in factors.T])
     trees = _ROUNDS * int(np.where(values > 2, values, values - 1).sum())
-    per_tree, per_cell = (1e-3, 2.5e-7) if _booster() is _scikit_learn else (2e-5, 1e-8)
+    per_tree, per_cell = (1e-3, 2.5e-7) if not compiled() else (2e-5, 1e-8)
     return trees * (per_tree + per_cell * rows * latents)
 
 
@@ -123,6 +123,11 @@ def completeness(importance: Float[np.ndarray, "l k"]) -> float:
 def informativeness(accuracy: Float[np.ndarray, " k"]) -> float:
     """Mean accuracy over factors; 0 to 1, higher is better."""
     return float(np.mean(accuracy)) if len(accuracy) else 0.0
+
+
+def compiled() -> bool:
+    """Whether numba is there, so that the trees grow in our own kernel."""
+    return _booster() is not _scikit_learn
 
 
 def _booster() -> _Boost:

@@ -17,7 +17,7 @@ NEIGHBOURS = 10
 """Neighbours of the continuous estimator (Hsu et al., 2023, InfoMEC)."""
 
 _BLOCK = 4_000_000
-_FAR = 1e300
+_FAR = 1e300  # beyond every code, yet the difference of two such is finite
 _ROUNDING = 64 * np.finfo(np.float64).eps
 
 

@@ -136,7 +136,10 @@ class Work:
         if self.dci_rows:
             return ""
         seconds = dci.dci_cost(_LEAST_ROWS, self.codes.shape[1], self.all_factors)
-        return f"skipped: about {seconds:.0f} s on {_LEAST_ROWS} items, more than the budget of {self.budget:.0f} s"
+        fix = "" if dci.compiled() else "; install unbraid[fast]"
+        return (
+            f"skipped: about {seconds:.0f} s on {_LEAST_ROWS} items, more than the budget of {self.budget:.0f} s{fix}"
+        )
 
     @cached_property
     def dci_fit(self) -> dci.DciFit:

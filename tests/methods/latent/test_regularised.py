@@ -7,6 +7,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from unbraid.core.config import override
+from unbraid.core.errors import ConfigError
 from unbraid.core.fields import Field, Fields
 from unbraid.core.method import At
 from unbraid.losses.total_correlation import covariance, covariance_gap, density_ratio, shuffled_columns, tell_apart
@@ -145,3 +146,9 @@ def test_dip_vae_by_its_formula(of, ratio):
     torch.testing.assert_close(terms["off_diagonal"][1], outside.square().sum())
     torch.testing.assert_close(terms["diagonal"][1], (expected.diagonal() - 1).square().sum())
     assert build(DIPVAE, diagonal=7.0).regulariser(mu, mu, logvar, At())["diagonal"][0] == 7.0
+
+
+@pytest.mark.parametrize(("cls", "option"), [(AnnealedVAE, "growing"), (FactorVAE, "critic_layers")])
+def test_counts_below_one_are_refused(cls, option):
+    with pytest.raises(ConfigError, match=option):
+        build(cls, **{option: 0})

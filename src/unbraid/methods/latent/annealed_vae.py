@@ -50,8 +50,10 @@ class AnnealedVAE(GaussianVAE["AnnealedVAE.Config"]):
         capacity: float = told(25.0, by="paper")
         growing: int = told(100_000, by="code")
 
+        counts = (*Options.counts, "growing")
+
     def regulariser(self, z: Tensor, mu: Tensor, logvar: Tensor, at: At) -> Terms:
-        allowed = self.config.capacity * min(1.0, at.step / max(1, self.config.growing))
+        allowed = self.config.capacity * min(1.0, at.step / self.config.growing)
         held = at.world.mean(kl(mu, logvar).sum(1).mean())
         at.note(kl=held, allowed=allowed)
         return {"capacity": (self.config.gamma, (held - allowed).abs())}

@@ -40,8 +40,10 @@ class Options:
     steps: int = told(300_000, by="code")
     optim: Optim = told(Optim("adam", lr=1e-4), by="code")
 
+    counts: ClassVar[tuple[str, ...]] = ("latents", "width", "batch", "steps")
+
     def __post_init__(self) -> None:
-        for name in ("latents", "width", "batch", "steps"):
+        for name in self.counts:
             if getattr(self, name) < 1:
                 raise ConfigError("a whole number above 0", got=str(getattr(self, name)), where=name)
 

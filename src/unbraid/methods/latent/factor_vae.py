@@ -14,6 +14,7 @@ from unbraid.losses.gaussian import kl
 from unbraid.losses.total_correlation import density_ratio, shuffled_columns, tell_apart
 from unbraid.methods.latent.autoencoder import Options
 from unbraid.methods.latent.gaussian import GaussianVAE
+from unbraid.nets.conv import glorot_
 from unbraid.nets.mlp import mlp
 
 
@@ -65,10 +66,13 @@ class FactorVAE(GaussianVAE["FactorVAE.Config"]):
         critic_layers: int = told(6, by="code")
         critic_optim: Optim = told(Optim("adam", lr=1e-4, betas=(0.5, 0.9)), by="code")
 
+        counts = (*Options.counts, "critic_width", "critic_layers")
+
     def __init__(self, config: FactorVAE.Config, fields: Fields) -> None:
         super().__init__(config, fields)
         hidden = [config.critic_width] * config.critic_layers
         self.discriminator = mlp((config.latents, *hidden, 2), act=lambda: nn.LeakyReLU(0.2))
+        glorot_(self.discriminator)
 
     def stages(self) -> Sequence[Stage]:
         [stage] = super().stages()

@@ -81,6 +81,8 @@ class QuantizedInfoGAN(Autoencoder["QuantizedInfoGAN.Config"]):
             by="code",
         )
 
+        counts = (*Options.counts, "critic_steps")
+
     def __init__(self, config: QuantizedInfoGAN.Config, fields: Fields) -> None:
         super().__init__(config, fields)
         if not fields["x"].unit:
