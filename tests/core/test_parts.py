@@ -1,7 +1,8 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import cases
 
 from unbraid.core.errors import ConfigError, ContractError
 from unbraid.core.parts import Parts, PartSpec, check_parts
@@ -15,7 +16,7 @@ def made(seed=0, n=4):
 names = st.lists(st.sampled_from(["content", "latents", "latents[0]", "latents[4]"]), unique=True, min_size=1)
 
 
-@settings(max_examples=50, deadline=None)
+@cases(50)
 @given(names, st.integers(0, 99))
 def test_two_swaps_are_the_identity(chosen, seed):
     a, b = made(seed), made(seed + 1)

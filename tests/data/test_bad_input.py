@@ -9,11 +9,9 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
-from unbraid.core.errors import DataError, UnbraidError
+from unbraid.core.errors import DataError
 from unbraid.data.catalog import open_data
 from unbraid.data.codes import read_codes, read_factors
 
@@ -317,86 +315,3 @@ def test_gzip_that_is_none_or_ends_early(tmp_path):
     whole = gzip.compress(struct.pack(">4B3I", 0, 0, 8, 3, 4, 32, 32) + body)
     path.write_bytes(whole[:2000])
     refused(path, "gzip")
-
-
-def seeds(folder):
-    """One sound file of each kind, to be damaged."""
-    np.save(folder / "a.npy", np.arange(12.0).reshape(4, 3))
-    np.savez(folder / "a.npz", x=np.arange(12.0).reshape(4, 3), site=np.array(["a", "b", "a", "b"]))
-    np.savez_compressed(folder / "b.npz", x=np.zeros((4, 8, 8), dtype=np.uint8), factors=np.zeros((4, 2)))
-    text(folder / "a.csv", 'id,z_0,z_1,factor:s\n"a",1,2,x\nb,3,4e5,\n')
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 9, 3), dtype=np.uint8))
-    for suffix in ("png", "jpg", "gif", "bmp", "tif", "webp", "ppm"):
-        image.save(folder / f"a.{suffix}")
-    idx = struct.pack(">4B3I", 0, 0, 8, 3, 2, 4, 4) + bytes(range(32))
-    (folder / "t-images-idx3-ubyte").write_bytes(idx)
-    (folder / "t-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx))
-    return sorted(p for p in folder.iterdir())
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory):
-    return {path.name: path.read_bytes() for path in seeds(tmp_path_factory.mktemp("sound"))}
-
-
-NAMES = [
-    *("a.npy", "a.npz", "b.npz", "a.csv", "t-images-idx3-ubyte", "t-images-idx3-ubyte.gz"),
-    *(f"a.{suffix}" for suffix in ("png", "jpg", "gif", "bmp", "tif", "webp", "ppm")),
-]
-QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-
-
-def survives(folder, name, content):
-    """Opens, or says in one line why not."""
-    kind = name.rpartition(".")[2]
-    for path in folder.iterdir():
-        path.unlink()
-    path = folder / name
-    path.write_bytes(content)
-    picture = kind in ("png", "jpg", "gif", "bmp", "tif", "webp", "ppm")
-    for how in (lambda: open_data(str(folder if picture else path), limit=2**24), lambda: read_codes(path, 2**24)):
-        one_line_at_most(how)
-
-
-def one_line_at_most(how):
-    line = ""
-    try:
-        how()
-    except UnbraidError as error:
-        line = str(error)
-    assert "\n" not in line
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_sound_files_open(tmp_path, sound, name):
-    (tmp_path / name).write_bytes(sound[name])
-    open_data(str(tmp_path / name if name.startswith("t-") or name[2:] in ("npy", "npz", "csv") else tmp_path))
-
-
-@given(name=st.sampled_from(NAMES), content=st.binary(max_size=400))
-@settings(max_examples=200, deadline=None, suppress_health_check=QUIET)
-@example(name="a.csv", content=b"\x00")
-@example(name="a.npy", content=b"\x93NUMPY\x01\x00\x02\x00{}")
-@example(name="a.npy", content=b"\x93NUMPY\x01\x00\x0a\x00((((((((((")
-def test_random_bytes_are_refused_in_one_line(tmp_path, name, content):
-    survives(tmp_path, name, content)
-
-
-@given(
-    name=st.sampled_from(NAMES),
-    edits=st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), max_size=4),
-    cut=st.one_of(st.none(), st.integers(0, 600)),
-)
-@settings(max_examples=400, deadline=None, suppress_health_check=QUIET)
-def test_damaged_files_open_or_are_refused_in_one_line(tmp_path, sound, name, edits, cut):
-    content = bytearray(sound[name])
-    for at, value in edits:
-        content[at % len(content)] = value
-    survives(tmp_path, name, bytes(content[:cut]))
-
-
-@given(content=st.text(alphabet='a01,.;"\n\r-:e\t[]_ é\0', max_size=80))
-@settings(max_examples=200, deadline=None, suppress_health_check=QUIET)
-def test_random_tables_open_or_are_refused_in_one_line(tmp_path, content):
-    survives(tmp_path, "a.csv", content.encode())
-    one_line_at_most(lambda: read_factors(tmp_path / "a.csv", ["a", "b"], 2))

@@ -3,8 +3,9 @@ import time
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import cases
 
 from unbraid.core.errors import DataError
 from unbraid.data.digits import digits
@@ -82,7 +83,7 @@ def test_sprites_have_the_order_of_dsprites():
 
 
 @given(index=st.integers(0, 737_279), size=st.sampled_from([16, 32, 64]))
-@settings(max_examples=150, deadline=None)
+@cases(150)
 def test_no_sprite_is_cut_off_and_its_middle_is_where_its_factors_say(index, size):
     data = Sprites(size)
     image = data.take(torch.tensor(index))["x"][0]

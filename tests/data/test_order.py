@@ -1,21 +1,22 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import cases
 
 from unbraid.core.errors import DataError
 from unbraid.data.order import epoch_positions, grouped_folds, iid, key_of, shuffled, split
 
 
 @given(n=st.integers(1, 3000), key=st.integers(0, 2**63 - 1))
-@settings(max_examples=80, deadline=None)
+@cases(80)
 def test_a_shuffle_is_a_permutation(n, key):
     assert shuffled(n, key, torch.arange(n)).sort().values.equal(torch.arange(n))
 
 
 @given(n=st.integers(1, 2**40), key=st.integers(0, 2**63 - 1), data=st.data())
-@settings(max_examples=60, deadline=None)
+@cases(60)
 def test_a_shuffle_of_any_length_has_random_access(n, key, data):
     positions = torch.tensor(data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=20)))
     together = shuffled(n, key, positions)
@@ -48,7 +49,7 @@ def test_neighbours_are_not_correlated():
 
 
 @given(n=st.integers(1, 40), start=st.integers(0, 200), size=st.integers(1, 100))
-@settings(max_examples=40, deadline=None)
+@cases(40)
 def test_a_batch_may_straddle_epochs(n, start, size):
     positions = torch.arange(start, start + size)
     one_by_one = [int(shuffled(n, key_of(5, "train", int(p) // n), torch.tensor([int(p) % n]))[0]) for p in positions]
@@ -79,7 +80,7 @@ def test_draws_are_uniform_and_repeatable():
 
 
 @given(groups=st.lists(st.integers(0, 12), min_size=1, max_size=80), k=st.integers(2, 6), seed=st.integers(0, 1000))
-@settings(max_examples=80, deadline=None)
+@cases(80)
 def test_no_group_lies_in_two_folds_and_folds_are_as_equal_as_can_be(groups, k, seed):
     groups = np.array(groups)
     distinct, sizes = np.unique(groups, return_counts=True)
@@ -107,7 +108,7 @@ def test_groups_may_be_text_or_tensors_and_missing_ones_stay_together():
 
 
 @given(n=st.integers(2, 200), share=st.floats(0.01, 0.99), seed=st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@cases(60)
 def test_a_split_parts_everything(n, share, seed):
     kept, held = split(n, share, seed)
     assert torch.cat([kept, held]).sort().values.equal(torch.arange(n))

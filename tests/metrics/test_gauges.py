@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from profiles import cases
 
 from unbraid.core.errors import DataError
 from unbraid.metrics import gauges
 
-quick = settings(max_examples=60, deadline=None, derandomize=True)
+quick = cases(60)
 tables = hnp.arrays(np.float64, st.tuples(st.integers(1, 12), st.integers(1, 5)), elements=st.floats(-10, 10, width=16))
 
 

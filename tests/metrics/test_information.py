@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from profiles import cases
 from scipy.special import digamma
 
 from unbraid.metrics import information
@@ -20,7 +21,7 @@ from unbraid.metrics.information import (
     standardise,
 )
 
-quick = settings(max_examples=60, deadline=None, derandomize=True)
+quick = cases(60)
 labels = hnp.arrays(np.int64, st.tuples(st.integers(1, 40), st.integers(1, 4)), elements=st.integers(0, 5))
 
 
@@ -39,6 +40,14 @@ def test_plug_in_lies_between_zero_and_both_entropies(both):
 def test_plug_in_does_not_see_the_names_of_values(both, names):
     renamed = np.array(names)[both]
     np.testing.assert_allclose(mutual_information(renamed, both), mutual_information(both, both), atol=1e-12)
+
+
+@quick
+@given(labels, st.randoms(use_true_random=False))
+def test_plug_in_does_not_see_the_order_of_rows_and_columns(both, random):
+    rows, columns = (random.sample(range(n), n) for n in both.shape)
+    moved = mutual_information(both[rows][:, columns], both[rows])
+    np.testing.assert_allclose(moved, mutual_information(both, both)[columns], atol=1e-12)
 
 
 @quick

@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from profiles import cases
 
 from unbraid.metrics import dci, infomec, mig, modularity, sap
 from unbraid.metrics.information import entropy, label_encode
 
-quick = settings(max_examples=40, deadline=None, derandomize=True)
+quick = cases(40)
 matrices = hnp.arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(1, 5)), elements=st.floats(0, 1))
 
 

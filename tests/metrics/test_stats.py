@@ -4,14 +4,15 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from profiles import cases
 
 from unbraid.core.errors import DataError
 from unbraid.metrics.stats import Interval, bootstrap, holm, mean_interval, paired
 
-quick = settings(max_examples=60, deadline=None, derandomize=True)
+quick = cases(60)
 
 
 def test_interval_agrees_with_scipy():

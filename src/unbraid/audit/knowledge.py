@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ _BOUND = 64.0
 _FLAT = 1e-12
 _FITTING = 10
 _NEAR = 1e-3
+_EXACT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,9 @@ class Knowledge:
 
     Attributes:
         bits: Information in bits per item; below 0 when they point away from the truth, as chance makes them do.
-        low, high: Ends of its 95 % interval.
+        low, high: Ends of its 95 % interval, which covers 0 as often as it says when nothing is known.
+        most: What may be known at most. Nobody knows less than nothing, so this is not below the upper end that 0 bits
+            would have, and the noise is taken as doubled (see `p_value`): *clean* must be safe.
         entropy: Bits that are to be known: the factor's entropy within the folds.
         p: Chance that labels which say nothing would score as high.
         samples: Items counted.
@@ -32,6 +36,7 @@ class Knowledge:
     bits: float
     low: float
     high: float
+    most: float
     entropy: float
     p: float
     samples: int
@@ -67,9 +72,10 @@ def knowledge(
     with np.errstate(divide="ignore"):
         log_q = np.log(frequency)[folds]
     entropy = float(-log_q[np.arange(n), y].mean() / math.log(2))
-    moments = _moments(evidence, y, folds, None if groups is None else units, mixes, unit_fold)
-    bits, low, high = _tempered(evidence, log_q, y, units, moments)
-    return Knowledge(bits, low, high, entropy, p_value(moments, len(frequency), freedom), n)
+    by_fold = _moments(evidence, y, folds, None if groups is None else units, mixes, unit_fold)
+    moments = sum(by_fold[1:], by_fold[0])
+    bits, low, high, most = _tempered(evidence, log_q, y, units, moments, _overlap(by_fold))
+    return Knowledge(bits, low, high, most, entropy, p_value(moments, len(frequency), freedom), n)
 
 
 def _frequencies(y: np.ndarray, folds: np.ndarray, classes: int) -> np.ndarray:
@@ -111,30 +117,49 @@ def _evidence(log_p: np.ndarray, chance: np.ndarray, folds: np.ndarray) -> np.nd
 def _moments(
     evidence: np.ndarray, y: np.ndarray, folds: np.ndarray, groups: np.ndarray | None, mixes: np.ndarray,
     group_fold: np.ndarray,
-) -> Moments:  # fmt: skip
-    """Labels change places within each group, and whole groups within each fold; items alone within each fold."""
-    if groups is None:
-        return within(evidence, y, folds)
-    scores = np.stack([np.bincount(groups, column) for column in evidence.T], 1)
-    return within(evidence, y, groups) + between(scores, mixes, group_fold)
+) -> list[Moments]:  # fmt: skip
+    """Of each fold. Labels change places within each group, and whole groups within the fold; items alone within it."""
+    found = []
+    for fold in range(int(folds.max()) + 1):
+        a, labels = evidence[folds == fold], y[folds == fold]
+        if groups is None:
+            found.append(within(a, labels, np.zeros(len(a), dtype=np.int64)))
+            continue
+        inside, here = np.unique(groups[folds == fold], return_inverse=True)[1], group_fold == fold
+        scores = np.stack([np.bincount(inside, column) for column in a.T], 1)
+        whole = between(scores, mixes[here], np.zeros(len(scores), dtype=np.int64))
+        found.append(within(a, labels, inside) + whole)
+    return found
+
+
+def _overlap(by_fold: Sequence[Moments]) -> float:
+    """How much of the noise cross-fitting counts twice: 1 for folds whose probes are equally sure, 0 for one alone.
+
+    What folds A and B say to each other is one number, weighed by how sure the probe of A is and by how sure that of B
+    is. Ridge strengths and pulls are tuned for each fold, so these differ.
+    """
+    spread = np.sqrt([max(m.variance, 0.0) for m in by_fold])
+    alone = float((spread**2).sum()) * (len(spread) - 1)
+    return (float(spread.sum()) ** 2 - float((spread**2).sum())) / alone if alone > 0 else 1.0
 
 
 def _tempered(
-    a: np.ndarray, log_q: np.ndarray, y: np.ndarray, units: np.ndarray, moments: Moments
-) -> tuple[float, float, float]:
-    """Signed bits and their interval, computed for the signed root r = sign(lambda) sqrt(bits).
+    a: np.ndarray, log_q: np.ndarray, y: np.ndarray, units: np.ndarray, moments: Moments, overlap: float
+) -> tuple[float, float, float, float]:
+    """Signed bits, their interval and the most there may be, computed for the signed root r = sign(lambda) sqrt(bits).
 
-    Nobody knows less than nothing: the upper end is that of r = 0 where chance made r negative.
+    Where r may be nothing but noise, its variance is that over all arrangements of the labels, which is known and not
+    estimated, and what is counted twice is added.
     """
     from scipy.special import stdtrit
 
     n, at = len(y), np.arange(len(y))
     scale, curvature = _fit(a, log_q, y)
     count = int(units.max()) + 1
-    quantile = float(stdtrit(count - 1, 0.975))
+    student = float(stdtrit(count - 1, 0.975))
     if curvature <= _FLAT * n:  # the probe says the same of every item: what it may miss is what noise would hide
-        hidden = quantile**2 / count / math.log(2)
-        return 0.0, -hidden, hidden
+        hidden = student**2 / count / math.log(2)
+        return 0.0, -hidden, hidden, hidden
     steady = math.copysign(max(abs(scale), _NEAR), scale)  # gain / lambda has a limit at 0: go near enough to it
     weights = log_q + steady * a
     slope = a[at, y] - _log_sum(weights)[0] / steady  # gain of each item, divided by lambda
@@ -142,11 +167,12 @@ def _tempered(
     spread = np.bincount(units, slope - slope.mean(), count)
     variance = float((spread**2).sum()) * count / (count - 1)
     doubt = _doubt(moments)
-    variance = (variance + doubt * max(0.0, moments.variance - variance)) * (1 + doubt)
+    variance += doubt * max(0.0, moments.variance - variance)
     root = math.copysign(math.sqrt(scale**2 * ratio / n), scale)
     error = math.sqrt(variance / n) / (2 * math.sqrt(ratio))
-    low, high = root - quantile * error, max(root, 0.0) + quantile * error
-    return _squared(root), _squared(low), _squared(high)
+    reach = float(stdtrit((count - 1) / max(1 - doubt, _EXACT), 0.975)) * error * math.sqrt(1 + doubt * overlap)
+    most = max(root, 0.0) + student * error * math.sqrt(1 + doubt)
+    return _squared(root), _squared(root - reach), _squared(root + reach), _squared(most)
 
 
 def _squared(root: float) -> float:

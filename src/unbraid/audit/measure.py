@@ -145,10 +145,10 @@ def _independent(asked: Target, plan: Plan) -> float:
 
 
 def _bound(known: Knowledge, freedom: int, items: float) -> float:
-    """Bits that the codes could hold although the probe found at most `known.high`.
+    """Bits that the codes could hold although the probe found at most `known.most`.
 
     A probe with f free weights, taught by n items, gets hold of about d * 2nd / (2nd + f) of d nats of knowledge: the
     rest drowns in the noise of its weights. Solved for d.
     """
-    high = max(known.high, 0.0) * math.log(2)
-    return (high + math.sqrt(high**2 + 2 * high * freedom / max(items, 1.0))) / 2 / math.log(2)
+    most = known.most * math.log(2)
+    return (most + math.sqrt(most**2 + 2 * most * freedom / max(items, 1.0))) / 2 / math.log(2)

@@ -14,7 +14,8 @@ from unbraid.audit.families import Family, families
 from unbraid.audit.heatmap import heatmap
 from unbraid.audit.rows import Row, best
 from unbraid.audit.text import sentences, table
-from unbraid.core.errors import DataError, need
+from unbraid.core.config import from_json
+from unbraid.core.errors import ConfigError, DataError, need
 from unbraid.metrics.registry import Score
 from unbraid.training.files import write_text
 
@@ -113,14 +114,15 @@ class Audit:
             data = json.loads(text)
             if data["schema"] != SCHEMA:
                 raise DataError(f"an audit of schema {SCHEMA}", got=f"schema {data['schema']}", fix="audit again")
+            meta = {**data["meta"], "factors": dict(data["meta"].get("factors", {}))}
             return cls(
                 tuple(_row(row) for row in data["rows"]),
                 {part: [_score(s) for s in found] for part, found in data["scores"].items()},
-                data["gauges"],
-                tuple(data["notes"]),
-                data["meta"],
+                {part: dict(found) for part, found in data["gauges"].items()},
+                tuple(str(note) for note in data["notes"]),
+                meta,
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
             raise DataError("an audit as JSON", got=f"{type(error).__name__}: {error}", fix="audit again") from None
 
     def save(self, path: Path | str) -> None:
@@ -129,13 +131,13 @@ class Audit:
 
 
 def _row(data: Mapping[str, Any]) -> Row:
-    fields: dict[str, Any] = {k: math.nan if v is None and k in _NUMBERS else v for k, v in data.items()}
-    return Row(**fields)
+    return from_json(Row, {k: v for k, v in data.items() if v is not None or k not in _NUMBERS})
 
 
 def _score(data: Mapping[str, Any]) -> Score:
+    per = None if data["per"] is None else tuple(math.nan if v is None else float(v) for v in data["per"])
     high = math.inf if data["high"] is None else data["high"]
-    return Score(**{**data, "per": None if data["per"] is None else tuple(data["per"]), "high": high})
+    return dataclasses.replace(from_json(Score, {**data, "per": None, "high": high}), per=per)
 
 
 def _plain(value: Any) -> Any:

@@ -32,7 +32,7 @@ class Row:
         probe: "linear", "mlp", "table" (of a column), a column such as "latents[3]" where a whole family is judged by
             what that column knows, or "" where none was run.
         bits: Information in bits per item; a little below 0 by chance when there is none.
-        low, high: Its 95 % interval; `high` is never below 0.
+        low, high: Its 95 % interval; both ends may be below 0.
         share, share_low, share_high: The same, divided by the entropy; 1 is all there is to know.
         entropy: Bits there are to know, within the folds.
         bound: Share that the part could hold at most, counting what a probe taught by so few items would miss.

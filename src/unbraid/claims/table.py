@@ -46,7 +46,7 @@ def load(path: Path = RESULTS) -> list[Result]:
     """
     try:
         return [Result.from_json(row) for row in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise RunError("a list of rows that `unbraid verify --json` wrote", got=str(error), where=str(path)) from None
 
 

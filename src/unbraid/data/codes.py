@@ -223,7 +223,7 @@ def _described(matrix: np.ndarray, names: list[str], kinds: list[str], labels: l
             Factor(str(name), cast(FactorKind, kind), tuple(map(str, json.loads(label))))
             for name, kind, label in zip(names, kinds, labels, strict=True)
         ]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise DataError("kinds and labels as `unbraid embed` writes them", got=brief(error), where=where) from None
     for factor in told:
         if factor.kind not in get_args(FactorKind):

@@ -140,7 +140,8 @@ def _read_column(
     name: str, values: Sequence[object] | np.ndarray, kind: FactorKind | None
 ) -> tuple[Factor, np.ndarray]:
     if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
-        numbers: np.ndarray | None = values.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # NaN of more than one kind
+            numbers: np.ndarray | None = values.astype(np.float64)
     else:
         values = list(values)
         numbers = _numbers(values)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from unbraid.core.errors import UnbraidError
+from unbraid.core.errors import RunError, UnbraidError
 from unbraid.training.files import checksum, flush, read_json, write_json, write_text
 
 _MARK = "complete"
@@ -82,7 +82,7 @@ class Checkpoints:
         for folder in self._complete():
             try:
                 return _read(folder)
-            except (UnbraidError, OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            except (UnbraidError, OSError, KeyError, TypeError, ValueError) as error:
                 warnings.warn(f"checkpoint {folder.name} is damaged ({error}); using the one before", stacklevel=2)
         return None
 
@@ -98,15 +98,23 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read tensors from safetensors."""
-    return load_file(path)
+    """Read tensors from safetensors.
+
+    Raises:
+        RunError: The file is missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        got = f"{type(error).__name__}: {error}"
+        raise RunError("a whole .safetensors file", got=got, fix="the file is damaged", where=str(path)) from None
 
 
 def _position(folder: Path) -> Position | None:
     try:
         data = json.loads((folder / "position.json").read_text(encoding="utf-8"))
         return Position(int(data["stage"]), int(data["phase"]), int(data["step"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         warnings.warn(f"checkpoint {folder.name} is damaged (position.json); passing it over", stacklevel=2)
         return None
 
@@ -120,6 +128,6 @@ def _read(folder: Path) -> Checkpoint:
             raise ValueError(f"checksum of {name}")
     return Checkpoint(
         Position(position["stage"], position["phase"], position["step"]),
-        load_file(folder / "method.safetensors"),
-        load_file(folder / "optimizer.safetensors"),
+        load_tensors(folder / "method.safetensors"),
+        load_tensors(folder / "optimizer.safetensors"),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from unbraid.training.checkpoints import Checkpoints, Position
 
 FORMAT = 1
+STATUSES = ("starting", "training", "trained", "done")
 FIXED = ("method", "seed", "precision", "config", "fields", "data", "schema")
 """Facts that must not change between a run and its continuation."""
 
@@ -37,6 +39,9 @@ class Run:
         if self.facts.get("format") != FORMAT:
             got = f"format {self.facts.get('format')}"
             raise RunError(f"a run of format {FORMAT}", got=got, fix="use the version that wrote it", where=str(folder))
+        if self.facts.get("status") not in STATUSES:
+            got = f"status {self.facts.get('status')!r}"
+            raise RunError("one of " + ", ".join(STATUSES), got=got, fix="run.json is damaged", where=str(folder))
 
     @classmethod
     def create(cls, folder: Path, request: Mapping[str, Any]) -> Run:
@@ -118,21 +123,30 @@ class Series:
             file.write(json.dumps(line) + "\n")
 
     def read(self) -> Iterator[dict[str, Any]]:
-        """The lines; a torn last one is left out."""
+        """The lines up to the first that is torn, as a kill may leave the last one."""
         if not self.path.exists():
             return
-        with self.path.open(encoding="utf-8") as file:
+        with self.path.open("rb") as file:
             for text in file:
                 try:
-                    yield json.loads(text)
-                except ValueError:
+                    line = json.loads(text)
+                except (ValueError, RecursionError):
                     return
+                if not isinstance(line, dict):
+                    return
+                yield line
 
     def cut(self, position: Position) -> None:
         """Forget what lies at or behind a position."""
         before = (position.stage, position.step)
-        kept = [line for line in self.read() if (line["number"], line["step"]) < before]
+        kept = [line for line in self.read() if _place(line) < before]
         write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def _place(line: Mapping[str, Any]) -> tuple[float, float]:
+    """Number of the stage and step of a line; behind everything when it does not say."""
+    number, step = line.get("number"), line.get("step")
+    return (number, step) if isinstance(number, int) and isinstance(step, int) else (math.inf, math.inf)
 
 
 def _as_stored(value: Any) -> Any:

@@ -212,6 +212,7 @@ def _read_parquet(path: Path, keep: Callable[[str], bool], limit: int) -> Table:
         held = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
         claimed = max(held, 8 * file.metadata.num_rows * file.metadata.num_columns)
         table = file.read() if claimed <= limit else None
+        read = [] if table is None else [_arrow_column(column) for column in table.columns]
     except Exception as error:  # pyarrow has errors of its own, which are not there to name when it is not installed
         got = " ".join(str(error).split())[:80]
         raise DataError("a whole .parquet file", got=got, fix="save it again", where=str(path)) from None
@@ -220,7 +221,7 @@ def _read_parquet(path: Path, keep: Callable[[str], bool], limit: int) -> Table:
     names = _names([str(name) for name in table.column_names], path)
     if not table.num_rows:
         raise DataError("at least one row", got="none", where=str(path))
-    columns = {name: _arrow_column(table.column(j)) for j, name in enumerate(names)}
+    columns = dict(zip(names, read, strict=True))
     other = {name: column for name, column in columns.items() if keep(name)}
     rest = [name for name in columns if name not in other]
     numbers = np.zeros((table.num_rows, len(rest)), dtype=np.float32)
