@@ -5,8 +5,10 @@ import torch
 from stubs import Stub, TwoUpdates, card
 from torch import nn
 
+from unbraid.core.config import override
 from unbraid.core.method import At, Clip, Group, Optim, Schedule, Update
-from unbraid.testing.made import tiny_vectors
+from unbraid.methods.latent.vae import VAE
+from unbraid.testing.made import tiny_images, tiny_vectors
 from unbraid.training.build import build
 from unbraid.training.ema import EMA
 from unbraid.training.fit import fit
@@ -76,6 +78,22 @@ def test_a_gradient_in_another_layout_moves_the_right_entries():
     change = method.encoder.weight.detach() - before
     assert torch.allclose(change[:, 1:], torch.tensor(-0.1), atol=1e-4)
     assert torch.equal(change[:, 0], torch.zeros(4))
+
+
+def test_slots_are_restored_in_the_layout_of_their_parameters():
+    """Checkpoints hold plain tensors; a fused optimiser walks slots and weights as flat memory."""
+    data = tiny_images()
+    method = build(VAE, override(VAE.Config(), VAE.presets["tiny"]), data.fields).to(memory_format=torch.channels_last)
+    stage = method.stages()[0]
+    stepper = Stepper(method, stage, seed=0, steps=4)
+    stepper.step(data.take(torch.arange(8)), 0)
+    slots = stepper.state()
+    again = Stepper(method, stage, seed=0, steps=4)
+    again.load({name: slot.contiguous() for name, slot in slots.items()})
+    assert any(not slot.is_contiguous() for slot in slots.values())
+    for name, slot in again.state().items():
+        assert slot.stride() == slots[name].stride()
+        assert torch.equal(slot, slots[name])
 
 
 def test_noise_of_one_update_does_not_depend_on_another():

@@ -11,13 +11,13 @@ CLAIM = Claim(
     method="annealed-vae",
     task=(
         f"The 720 `discs`, 10 latents, perceptrons of width 128, 2,000 steps of 64 images, {_ALLOWED:g} nats allowed "
-        "after 1,500 steps; against beta-VAEs with beta 1 and 4."
+        "after 1,000 steps, gamma 3; against beta-VAEs with beta 1 and 4."
     ),
     data="discs",
     settings=SMALL,
     arms=(
-        Arm("annealed-vae", "annealed-vae", {"gamma": 30.0, "capacity": _ALLOWED, "growing": 1500}),
-        Arm("half", "annealed-vae", {"gamma": 30.0, "capacity": _ALLOWED / 2, "growing": 1500}),
+        Arm("annealed-vae", "annealed-vae", {"gamma": 3.0, "capacity": _ALLOWED, "growing": 1000}),
+        Arm("half", "annealed-vae", {"gamma": 3.0, "capacity": _ALLOWED / 2, "growing": 1000}),
         Arm("beta-vae", "beta-vae", {"beta": 4.0}),
         Arm("vae", "vae"),
     ),
@@ -31,6 +31,7 @@ CLAIM = Claim(
     ),
     note=(
         "The paper shows on dSprites that factors enter the code one by one as the capacity grows, and that the end "
-        "reconstructs better than a beta-VAE of equal disentanglement. Here the mechanism is asserted and MIG reported."
+        "reconstructs better than a beta-VAE of equal disentanglement. Here the mechanism is asserted, MIG reported. "
+        "With gamma 100 or more, these fast short trainings meet the capacity with codes that say nothing."
     ),
 )

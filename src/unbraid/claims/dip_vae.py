@@ -30,10 +30,7 @@ CLAIM = Claim(
     ),
     contrasts=(
         Contrast("The covariance it holds is closer to the identity than without.", "gap", "dip-vae", "no weights"),
-        Contrast(
-            "Their means depend less on each other.", "gaussian total correlation of means", "dip-vae", "no weights"
-        ),
-        Contrast("Reconstruction against a beta-VAE of beta 4.", "explained", "dip-vae", "beta-vae", expect="report"),
+        Contrast("It reconstructs better than a beta-VAE of beta 4.", "explained", "dip-vae", "beta-vae"),
         Contrast("MIG over the same without weights.", "mig", "dip-vae", "no weights", expect="report"),
         Contrast("SAP, the paper's own score, over the same.", "sap", "dip-vae", "no weights", expect="report"),
     ),
@@ -43,6 +40,6 @@ CLAIM = Claim(
     },
     note=(
         "Without weights it is a VAE. The paper claims disentanglement without the beta-VAE's loss of reconstruction; "
-        "the mechanism is asserted, scores and reconstruction only reported."
+        "the mechanism and the reconstruction are asserted, scores only reported."
     ),
 )

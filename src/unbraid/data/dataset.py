@@ -104,10 +104,10 @@ class MemoryDataset(Dataset):
         if self._x.device != device:
             self._x, self._codes, self._known = (t.to(device) for t in (self._x, self._codes, self._known))
         where = indices.to(device)
-        x = self._x[where]
+        x = rows_of(self._x, where)
         batch = {"x": x.float().div_(255) if x.dtype == torch.uint8 else x, "index": where}
         if self.factors:
-            batch |= {"factors": self._codes[where], "known": self._known[where]}
+            batch |= {"factors": rows_of(self._codes, where), "known": rows_of(self._known, where)}
         return batch
 
     def table(self, indices: Int[Tensor, " n"]) -> FactorTable:
@@ -131,6 +131,15 @@ class MemoryDataset(Dataset):
 
     def ids(self, indices: Int[Tensor, " n"]) -> list[str]:
         return [self._ids[int(i)] for i in indices] if self._ids is not None else super().ids(indices)
+
+
+def rows_of(x: Tensor, where: Int[Tensor, "*index"]) -> Tensor:
+    """`x[where]` for whole numbers, several times as fast on a CPU, where rows are copied one by one as they lie.
+
+    >>> rows_of(torch.arange(6).reshape(3, 2), torch.tensor([[2], [0]])).tolist()
+    [[[4, 5]], [[0, 1]]]
+    """
+    return x.index_select(0, where.flatten()).reshape(*where.shape, *x.shape[1:])
 
 
 def describe(shape: Sequence[int], factors: Sequence[Factor], *, unit: bool) -> Fields:

@@ -224,7 +224,9 @@ class _Descent:
 
     def restore(self, parameter: str, key: str, slot: Tensor) -> None:
         target = self.parameters[self.names.index(parameter)]
-        self.optimizer.state[target][key] = slot.to(target.device, copy=True)
+        slot = slot.to(target.device, copy=True)
+        own = slot if slot.shape != target.shape else torch.empty_like(target, dtype=slot.dtype).copy_(slot)
+        self.optimizer.state[target][key] = own
 
 
 def _laid_out_as(parameter: Tensor, gradient: Tensor | None) -> Tensor | None:

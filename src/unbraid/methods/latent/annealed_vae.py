@@ -32,7 +32,7 @@ class AnnealedVAE(GaussianVAE["AnnealedVAE.Config"]):
     )
     presets = {
         **GaussianVAE.presets,
-        "quick": {**GaussianVAE.presets["quick"], "gamma": 30.0, "capacity": 20.0, "growing": 3000},
+        "quick": {**GaussianVAE.presets["quick"], "gamma": 3.0, "capacity": 15.0, "growing": 1500},
         "tiny": {**GaussianVAE.presets["tiny"], "growing": 6},
     }
 

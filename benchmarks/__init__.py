@@ -1,0 +1,1 @@
+"""Ours against the peers: both sides in one process, ratios as CSV."""
