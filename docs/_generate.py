@@ -321,7 +321,7 @@ def comparison_page() -> str:
             for score in scores:
                 values = measured[world, method, score]
                 cells.append(f"{values.mean():.2f} ± {mean_interval(values).width / 2:.2f}")
-            rows.append([f"[{method}]({method}.md)", *cells])
+            rows.append([f"[{method}](methods/{method}.md)", *cells])
         lines += [f"**`{world}`**", "", *table(("method", *(f"`{n}`" for n in scores)), rows), ""]
     return "\n".join(lines)
 

@@ -14,15 +14,18 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import fuzzing
 import numpy as np
 import pytest
+import soundfile
 import torch
 from fuzzing import answer, damaged, table
 from hypothesis import given
 from hypothesis import strategies as st
+from official_files import SMALL, WRITERS
 from PIL import Image
 from profiles import READERS as MANY
 from profiles import cases
@@ -32,6 +35,7 @@ from unbraid.claims.table import load
 from unbraid.data.catalog import open_data
 from unbraid.data.codes import read_codes, read_factors, write_codes
 from unbraid.data.factors import FactorTable
+from unbraid.data.official.places import open_official
 from unbraid.training.checkpoints import Checkpoint, Checkpoints, Position, load_tensors, save_tensors
 from unbraid.training.runs import Run, Series
 from unbraid.verbs.request import asked_for
@@ -186,6 +190,28 @@ def codes_of(name):
     return lambda folder: read_codes(folder / name)
 
 
+def sound(name, subtype="PCM_16"):
+    def make(folder):
+        soundfile.write(folder / name, RNG.uniform(-0.5, 0.5, (400, 2)), 8000, subtype=subtype)
+
+    return make
+
+
+def official(name):
+    """A published set in its own format, cut down, and how it is opened: unpacked anew each time."""
+
+    def make(folder):
+        WRITERS[name](folder, SMALL[name])
+
+    def read(folder):
+        for unpacked in folder.glob("*.npy"):
+            unpacked.unlink()
+        data = open_official(SMALL[name], folder)
+        data.take(torch.arange(3))
+
+    return make, read
+
+
 PLAIN = "file,x,site:categorical,age:continuous\nu,1,a,1.5\nv,2,b,\nw,1,a,-2e3\nx,3,'c',0\ny,1,b,4\nz,2,a,5\n"
 CODES = 'id,z_0,z_1,factor:s\n"u",1,2,x\nv,3,4e5,\nw,.5,-1,"x,\ny"\n'
 NPY = {"x": X, "site": np.array(SITE), "factors": np.zeros((6, 2)), "ids": np.array(list("uvwxyz"))}
@@ -242,6 +268,17 @@ READERS = (
         "factors.csv",
         lambda f: [picture("a.png")(f), text("factors.csv", "file,site,age\na.png,x,2.5\nb.png,y,\n")(f)],
         data_of(""),
+    ),
+    *(Reader(f"sound {s}", f"a.{s}", sound(f"a.{s}"), data_of("")) for s in ("wav", "flac")),
+    Reader("sound wav of floats", "a.wav", sound("a.wav", "FLOAT"), data_of("")),
+    *(Reader(f"official {n}", SMALL[n].files[0].name, *official(n)) for n in sorted(SMALL)),
+    Reader("official smallnorb labels", SMALL["smallnorb"].files[1].name, *official("smallnorb")),
+    Reader(
+        "official smallnorb in gzip",
+        SMALL["smallnorb"].files[0].name,
+        *official("smallnorb"),
+        gzip.decompress,
+        partial(gzip.compress, mtime=0),
     ),
     Reader("run.json", "run/run.json", run_folder, run_json),
     Reader("series.jsonl", "run/series.jsonl", run_folder, series),
