@@ -55,7 +55,14 @@ def _in_archive(path: Path, contents: bool) -> Iterator[tuple[str, bytes]]:
                         continue
                     stream = archive.extractfile(member) if contents else None
                     yield name.name, _bounded(stream, f"{path}: {name.name}") if stream is not None else b""
-        except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as error:
+        except (
+            tarfile.TarError,
+            OSError,
+            EOFError,
+            ValueError,
+            TypeError,
+            zlib.error,
+        ) as error:  # TypeError: torn gzip
             raise _damaged("a whole .tar.gz file", error, str(path)) from None
 
 
