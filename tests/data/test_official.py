@@ -364,5 +364,5 @@ def test_the_registry_is_what_was_published(tmp_path):
 
 def test_a_torn_gzip_header_is_refused(tmp_path):
     (tmp_path / SMALL["cars3d"].files[0].name).write_bytes(b"\x1f\x8b\x08\x04" + bytes(6))
-    with pytest.raises(DataError, match="tar.gz"):
+    with pytest.raises(DataError, match=r"tar\.gz"):
         open_official(SMALL["cars3d"], tmp_path)

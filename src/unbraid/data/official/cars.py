@@ -62,7 +62,7 @@ def _in_archive(path: Path, contents: bool) -> Iterator[tuple[str, bytes]]:
             ValueError,
             TypeError,
             zlib.error,
-        ) as error:  # TypeError: torn gzip
+        ) as error:
             raise _damaged("a whole .tar.gz file", error, str(path)) from None
 
 
