@@ -19,6 +19,22 @@ UNREGULARISED = Group(r"(^|\.)bias$|^quantiser\.", weight_decay=0.0)
 """Biases and codebooks: no decay and no clipping."""
 
 
+def symbols(latents: int, values: int | tuple[int, ...], quantise: bool) -> PartSpec:
+    """The part of latents that each take one of a few learned values, unless they are not quantised."""
+    classes = None if not quantise else values if isinstance(values, int) else max(values)
+    return PartSpec("latents", "fam", (latents,), one=True, classes=classes)
+
+
+def book_terms(
+    pre: Float[Tensor, "batch latents"], codes: Quantised, quantisation: float, commitment: float
+) -> dict[str, tuple[float, Tensor]]:
+    """What moves the books to the numbers read, and what holds these near the books: means over the latents."""
+    return {
+        "quantisation": (quantisation, (pre.detach() - codes.quantised).square().mean(1)),
+        "commitment": (commitment, (pre - codes.quantised.detach()).square().mean(1)),
+    }
+
+
 class QLAE(Autoencoder["QLAE.Config"]):
     """An autoencoder whose latents each take one of a few learned values, under strong weight decay.
 
@@ -77,9 +93,7 @@ class QLAE(Autoencoder["QLAE.Config"]):
             self.quantiser = ScalarQuantiser(config.latents, config.values, config.shared)
 
     def parts(self) -> tuple[PartSpec, ...]:
-        values = self.config.values
-        classes = None if not self.config.quantise else values if isinstance(values, int) else max(values)
-        return (PartSpec("latents", "fam", (self.config.latents,), one=True, classes=classes),)
+        return (symbols(self.config.latents, self.config.values, self.config.quantise),)
 
     def loss(self, batch: Batch, at: At) -> Terms:
         x = batch["x"]
@@ -89,8 +103,7 @@ class QLAE(Autoencoder["QLAE.Config"]):
         codes: Quantised = self.quantiser(pre)
         return {
             "reconstruction": self.reconstruction(codes.z, x),
-            "quantisation": (self.config.quantisation, (pre.detach() - codes.quantised).square().mean(1)),
-            "commitment": (self.config.commitment, (pre - codes.quantised.detach()).square().mean(1)),
+            **book_terms(pre, codes, self.config.quantisation, self.config.commitment),
         }
 
     def reconstruction(

@@ -16,7 +16,7 @@ from unbraid.core.method import At, Clip, Optim, Stage, Terms, Update
 from unbraid.core.parts import Parts, PartSpec
 from unbraid.losses.adversarial import gradient_penalty
 from unbraid.methods.latent.autoencoder import Autoencoder, Options
-from unbraid.methods.latent.qlae import UNREGULARISED
+from unbraid.methods.latent.qlae import UNREGULARISED, book_terms, symbols
 from unbraid.nets.for_field import Network
 from unbraid.nets.quantise import ScalarQuantiser
 
@@ -91,9 +91,7 @@ class QuantizedInfoGAN(Autoencoder["QuantizedInfoGAN.Config"]):
             self.quantiser = ScalarQuantiser(config.latents, config.values)
 
     def parts(self) -> tuple[PartSpec, ...]:
-        values = self.config.values
-        classes = None if not self.config.quantise else values if isinstance(values, int) else max(values)
-        return (PartSpec("latents", "fam", (self.config.latents,), one=True, classes=classes),)
+        return (symbols(self.config.latents, self.config.values, self.config.quantise),)
 
     def stages(self) -> Sequence[Stage]:
         [stage] = super().stages()
@@ -128,8 +126,7 @@ class QuantizedInfoGAN(Autoencoder["QuantizedInfoGAN.Config"]):
         codes = self.quantiser(pre)
         return value, {
             "reading": (self.config.reading, (codes.z - z).square().mean(1)),
-            "quantisation": (self.config.quantisation, (pre.detach() - codes.quantised).square().mean(1)),
-            "commitment": (self.config.commitment, (pre - codes.quantised.detach()).square().mean(1)),
+            **book_terms(pre, codes, self.config.quantisation, self.config.commitment),
         }
 
     def draw(self, uniform: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch latents"]:
