@@ -135,13 +135,15 @@ def dci_row(name: str, rows: int, chosen: slice) -> Row:
     codes_test, factors_test = w.codes_test[: rows // 2], w.factors_test[: rows // 2, chosen]
 
     def peer() -> DciFit:
-        importance, train_accuracy, test_accuracy = [], [], []
+        importance, train_accuracy, test_accuracy, predicted = [], [], [], []
         for train, test in zip(factors.T, factors_test.T, strict=True):
             model = GradientBoostingClassifier(random_state=0).fit(codes, train)
             importance.append(model.feature_importances_)
             train_accuracy.append(np.mean(model.predict(codes) == train))
-            test_accuracy.append(np.mean(model.predict(codes_test) == test))
-        return DciFit(np.stack(importance, 1), np.array(train_accuracy), np.array(test_accuracy))
+            predicted.append(model.predict(codes_test))
+            test_accuracy.append(np.mean(predicted[-1] == test))
+        matrix, train, test = np.stack(importance, 1), np.array(train_accuracy), np.array(test_accuracy)
+        return DciFit(matrix, train, test, np.stack(predicted, 1))
 
     def check(ours: DciFit, peer: DciFit) -> None:
         _close(ours.importance, peer.importance, 0.03)
