@@ -98,7 +98,7 @@ def test_two_equal_latents_are_infinitely_dependent_and_constants_are_left_out()
 def test_scale_does_not_matter_where_the_definition_has_it(seed, scale):
     rng = np.random.default_rng(seed)
     codes = rng.normal(size=(80, 3)) @ rng.normal(size=(3, 3))
-    same = pytest.approx(unsupervised.gaussian_total_correlation(codes), abs=1e-8)
+    same = pytest.approx(unsupervised.gaussian_total_correlation(codes), rel=1e-5, abs=1e-8)  # nearly one line
     assert unsupervised.gaussian_total_correlation(codes * scale) == same
     same = pytest.approx(unsupervised.mutual_information_score(codes), abs=0.05)  # rounding may move an item a bin
     assert unsupervised.mutual_information_score(codes * scale) == same

@@ -17,10 +17,11 @@ def gaussian_total_correlation(codes: Float[np.ndarray, "n l"]) -> float:
     0.0
     """
     covariance = _covariance(codes)
-    sign, logdet = np.linalg.slogdet(covariance)
-    if sign <= 0:
-        return float("inf") if len(covariance) else 0.0
-    return max(0.0, float(0.5 * (np.log(np.diag(covariance)).sum() - logdet)))
+    if not len(covariance):
+        return 0.0
+    scale = np.sqrt(np.diag(covariance))
+    sign, logdet = np.linalg.slogdet(covariance / np.outer(scale, scale))
+    return max(0.0, float(-0.5 * logdet)) if sign > 0 else float("inf")
 
 
 def gaussian_wasserstein(codes: Float[np.ndarray, "n l"], *, normalise: bool = True) -> float:
