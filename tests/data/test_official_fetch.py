@@ -174,3 +174,13 @@ def test_what_was_unpacked_by_hand_is_left_alone(server, tmp_path):
     (found,) = fetch(wanted, tmp_path, Silent())
     assert "unpacked and so not checked" in found.line()
     assert server.asked == []
+
+
+def test_a_folder_that_was_not_there_is_gone_again(server, tmp_path):
+    with pytest.raises(DataError):
+        fetch(entry(server, "/missing"), tmp_path / "new", Silent())
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "old").mkdir()
+    with pytest.raises(DataError):
+        fetch(entry(server, "/missing"), tmp_path / "old", Silent())
+    assert (tmp_path / "old").exists()

@@ -74,11 +74,16 @@ def fetch(entry: Official, folder: Path, watcher: Watcher) -> list[Fetched]:
     Raises:
         DataError: No connection, no room, or a file other than the published one.
     """
+    new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError("a folder to download into", got=error.strerror or str(error), where=str(folder)) from None
-    return [_fetch(file, folder, watcher) for file in entry.files]
+    try:
+        return [_fetch(file, folder, watcher) for file in entry.files]
+    finally:
+        if new and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _fetch(file: File, folder: Path, watcher: Watcher) -> Fetched:
