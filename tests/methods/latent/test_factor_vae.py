@@ -1,30 +1,26 @@
-"""The annealed VAE, FactorVAE and DIP-VAE by their formulas, and over two processes."""
+"""The FactorVAE by its formulas, and over two processes."""
 
 import math
 
 import pytest
 import torch
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import Normal
 
 from unbraid.core.config import override
 from unbraid.core.errors import ConfigError
 from unbraid.core.fields import Field, Fields
 from unbraid.core.method import At
-from unbraid.losses.total_correlation import covariance, covariance_gap, density_ratio, shuffled_columns, tell_apart
-from unbraid.methods.latent.annealed_vae import AnnealedVAE
-from unbraid.methods.latent.dip_vae import DIPVAE
+from unbraid.losses.total_correlation import density_ratio, shuffled_columns, tell_apart
 from unbraid.methods.latent.factor_vae import FactorVAE
 from unbraid.testing import check_method
 from unbraid.testing.made import tiny_images, tiny_vectors
 from unbraid.training.stepper import Stepper
 
-CLASSES = [AnnealedVAE, FactorVAE, DIPVAE]
 
-
-def build(cls, **changes):
-    config = override(cls.Config(), {**cls.presets["tiny"], "network": "mlp", **changes})
+def build(**changes):
+    config = override(FactorVAE.Config(), {**FactorVAE.presets["tiny"], "network": "mlp", **changes})
     torch.manual_seed(0)
-    return cls(config, Fields(x=Field((7,), unit=True)))
+    return FactorVAE(config, Fields(x=Field((7,), unit=True)))
 
 
 def posterior(n=6, latents=4):
@@ -32,34 +28,9 @@ def posterior(n=6, latents=4):
     return torch.randn(n, latents), 0.3 * torch.randn(n, latents)
 
 
-@pytest.mark.parametrize("cls", CLASSES)
 @pytest.mark.parametrize("data", [tiny_vectors(), tiny_images()], ids=["vectors", "images"])
-def test_contract(cls, data):
-    assert "sums" in check_method(cls, data)
-
-
-@pytest.mark.parametrize("changes", DIPVAE.aliases.values())
-def test_contract_of_the_variant(changes):
-    config = override(DIPVAE.Config(), {**DIPVAE.presets["tiny"], **changes})
-    assert "sums" in check_method(DIPVAE, tiny_vectors(), config)
-
-
-# ------------------------------------------------------------------------------------------------------ annealed-vae
-
-
-@pytest.mark.parametrize(("step", "allowed"), [(0, 0.0), (25, 2.5), (100, 10.0), (4000, 10.0)])
-def test_capacity_grows_and_stays(step, allowed):
-    mu, logvar = posterior()
-    at = At(step=step)
-    method = build(AnnealedVAE, capacity=10.0, growing=100, gamma=3.0)
-    weight, raw = method.regulariser(mu, mu, logvar, at)["capacity"]
-    held = kl_divergence(Normal(mu, (logvar / 2).exp()), Normal(0.0, 1.0)).sum(1).mean()
-    assert weight == 3.0
-    torch.testing.assert_close(raw, (held - allowed).abs())
-    assert float(at.notes["allowed"]) == pytest.approx(allowed)
-
-
-# -------------------------------------------------------------------------------------------------------- factor-vae
+def test_contract(data):
+    assert "sums" in check_method(FactorVAE, data)
 
 
 def test_shuffled_columns_keep_each_column_and_break_the_rows():
@@ -89,7 +60,7 @@ def test_the_discriminator_descends_cross_entropy_and_its_sureness_is_bounded():
 
 
 def test_both_moves_see_the_same_codes_and_only_their_own_parameters():
-    method = build(FactorVAE, **{"critic_optim.lr": 1e-2})
+    method = build(**{"critic_optim.lr": 1e-2})
     batch = {"x": torch.rand(8, 7)}
     at = At()
     terms = method.loss(batch, at)
@@ -105,7 +76,7 @@ def test_both_moves_see_the_same_codes_and_only_their_own_parameters():
 
 
 def test_the_discriminator_sees_the_codes_from_before_the_vae_moved():
-    method = build(FactorVAE, **{"optim.lr": 0.1})
+    method = build(**{"optim.lr": 0.1})
     batch, drawn = {"x": torch.rand(8, 7)}, []
     method.discriminator.register_forward_hook(lambda _module, inputs, _output: drawn.append(inputs[0].detach()))
     Stepper(method, method.stages()[0], seed=0, steps=2).step(batch, 0)
@@ -116,7 +87,7 @@ def test_the_discriminator_sees_the_codes_from_before_the_vae_moved():
 def test_without_weight_it_is_the_vae():
     mu, logvar = posterior()
     at = At()
-    terms = build(FactorVAE, gamma=0.0).regulariser(mu, mu, logvar, at)
+    terms = build(gamma=0.0).regulariser(mu, mu, logvar, at)
     assert terms["total_correlation"][0] == 0
 
 
@@ -124,31 +95,6 @@ def test_the_discriminator_is_not_shipped():
     assert FactorVAE.scaffold == ("discriminator",)
 
 
-# ----------------------------------------------------------------------------------------------------------- dip-vae
-
-
-def test_covariance_is_the_biased_one():
-    mu, _ = posterior(9)
-    torch.testing.assert_close(covariance(mu), torch.cov(mu.T, correction=0))
-    off, on = covariance_gap(torch.tensor([[2.0, 0.5], [0.5, 1.0]]))
-    assert (float(off), float(on)) == (0.5, 1.0)
-
-
-@pytest.mark.parametrize(("of", "ratio"), [("means", 10.0), ("samples", 1.0)])
-def test_dip_vae_by_its_formula(of, ratio):
-    mu, logvar = posterior(9)
-    terms = build(DIPVAE, of=of, off_diagonal=3.0).regulariser(mu, mu, logvar, At())
-    expected = torch.cov(mu.T, correction=0)
-    if of == "samples":
-        expected = expected + torch.diag(logvar.exp().mean(0))
-    outside = expected - torch.diag(expected.diagonal())
-    assert (terms["off_diagonal"][0], terms["diagonal"][0]) == (3.0, 3.0 * ratio)
-    torch.testing.assert_close(terms["off_diagonal"][1], outside.square().sum())
-    torch.testing.assert_close(terms["diagonal"][1], (expected.diagonal() - 1).square().sum())
-    assert build(DIPVAE, diagonal=7.0).regulariser(mu, mu, logvar, At())["diagonal"][0] == 7.0
-
-
-@pytest.mark.parametrize(("cls", "option"), [(AnnealedVAE, "growing"), (FactorVAE, "critic_layers")])
-def test_counts_below_one_are_refused(cls, option):
-    with pytest.raises(ConfigError, match=option):
-        build(cls, **{option: 0})
+def test_counts_below_one_are_refused():
+    with pytest.raises(ConfigError, match="critic_layers"):
+        build(critic_layers=0)
