@@ -33,6 +33,15 @@ CAN = {
     "decodes": "decode parts into observations",
     "infers": "give a posterior",
     "samples": "draw new observations",
+    "predicts": "say the class",
+    "adapts": "learn from a stream while it predicts it",
+    "edits": "move one part of an observation",
+    "intervenes": "answer what would have been, had a variable been another",
+    "converts": "make one recording sound as others do",
+    "ranks": "order items for users",
+    "acts": "choose actions",
+    "makes": "make a data set",
+    "examines": "be judged by its usual evaluation, which the report shows",
 }
 SCOPE = {"item": "the item alone", "batch": "the batch it comes in", "data": "the whole data set"}
 CODES = {
@@ -73,18 +82,24 @@ def write(folder: Path) -> None:
 
 
 def index_page(entries: Mapping[str, Any], *, claims: bool) -> str:
-    """All methods, one a line, and the page of what was measured of their claims, when there is one."""
-    rows = [[f"[{name}]({name}.md)", e.year, e.summary] for name, e in entries.items()]
+    """All methods by wing, one a line, and the page of what was measured of their claims, when there is one."""
     lines = ["# Methods", "", "Made from the code. `unbraid list` prints the same.", ""]
-    lines += table(("name", "year", "what it does"), rows)
+    for wing in sorted({e.wing for e in entries.values()}):
+        rows = [
+            [f"[{name}]({name}.md)", e.year, ", ".join(f"`{part}`" for part in e.parts), e.summary]
+            for name, e in entries.items()
+            if e.wing == wing
+        ]
+        lines += [f"## {wing}", "", *table(("name", "year", "parts", "what it does"), rows), ""]
     measured = ["../claims"] if claims else []
     if measured:
-        lines += ["", "What was measured of their claims stands on [a page of its own](../claims.md)."]
-    return "\n".join([*lines, "", "```{toctree}", ":hidden:", "", *measured, *entries, "```", ""])
+        lines += ["What was measured of their claims stands on [a page of its own](../claims.md).", ""]
+    return "\n".join([*lines, "```{toctree}", ":hidden:", "", *measured, *entries, "```", ""])
 
 
 def method_page(entry: Any) -> str:
     """What a method is, from its card, config and parts."""
+    from unbraid.core.action import actions
     from unbraid.core.method import capabilities
     from unbraid.describe import options
 
@@ -94,12 +109,22 @@ def method_page(entry: Any) -> str:
         changed = ", ".join(f"`{key}={value}`" for key, value in entry.overrides.items())
         lines += [f"A variant of [{card.name}]({card.name}.md) with {changed}.", ""]
     lines += [f"*{card.title}* ({_paper(card.paper)}, {card.year}).", ""]
-    lines += ["```bash", f"unbraid train {entry.name} --data sprites --preset quick", "```", ""]
+    lines += ["```bash", f"unbraid train {entry.name} --data {card.example} --preset quick", "```", ""]
     lines += ["## What it does", "", plain(inspect.cleandoc(cls.__doc__ or "")), ""]
     lines += ["## Its parts", "", *table(("part", "kind", "declared to"), _parts(entry)), ""]
     can = ", ".join(CAN[name] for name in ("encodes", *capabilities(cls)))
     needs = ", ".join(f"`{name}`" for name in card.needs)
     lines += [f"- It can {can}.", f"- It reads {needs}; a code depends on {SCOPE[card.scope]}.", ""]
+    if card.ports:
+        lines += ["It takes networks from outside, with `--given NAME=SOURCE`:", ""]
+        lines += [*table(("name", "what it must do", "where none is given"), _ports(card)), ""]
+    if offered := actions(cls):
+        lines += [
+            "## What else it does",
+            "",
+            *table(("`unbraid apply RUN ...`", "what it does"), _offered(offered)),
+            "",
+        ]
     lines += ["## What is claimed", "", card.claim or "Nothing yet.", ""]
     if card.claim:
         lines += [f"Test it with `unbraid verify {card.name}`.", ""]
@@ -112,19 +137,27 @@ def method_page(entry: Any) -> str:
 
 
 def _parts(entry: Any) -> list[list[str]]:
-    from unbraid.core.config import override
-    from unbraid.testing.made import tiny_images
-    from unbraid.training.build import build
+    from unbraid.testing.made import tiny_method
 
-    cls = entry.load()
-    config = override(cls.Config(), {**cls.presets.get("tiny", {}), **entry.overrides})
     rows = []
-    for spec in build(cls, config, tiny_images().fields).parts():
+    for spec in tiny_method(entry.load(), entry.overrides).parts():
         roles = [*(f"carry {role}" for role in spec.carries), *(f"be free of {role}" for role in spec.free_of)]
         roles += ["know one factor per column"] if spec.one else []
         kind = KINDS[spec.kind] + ("; a few learned values each" if spec.classes and spec.kind == "fam" else "")
         rows.append([f"`{spec.name}`", kind, ", ".join(roles) or "nothing"])
     return rows
+
+
+def _ports(card: Any) -> list[list[str]]:
+    without = {True: "it does without", False: "one must be given"}
+    return [[f"`{p.name}`", p.help, "a stand-in is trained" if p.standin else without[p.optional]] for p in card.ports]
+
+
+def _offered(offered: Mapping[str, Any]) -> list[list[str]]:
+    return [
+        [" ".join([f"`{a.name}`", *(f"`--{p.name.replace('_', '-')}`" for p in a.parameters)]), a.summary]
+        for a in offered.values()
+    ]
 
 
 def _presets(cls: Any) -> list[list[str]]:

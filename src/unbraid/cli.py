@@ -28,6 +28,7 @@ data_app = typer.Typer(no_args_is_help=True, help="The data sets that can be nam
 app.add_typer(data_app, name="data")
 
 
+_GIVEN = "A network that the method takes: the folder of a run, package.module:function, or hf:NAME."
 _PATTERN = "What names of files in a folder tell: '{digit}_{speaker}'."
 
 SteerVerb = StrEnum("SteerVerb", ["traverse", "interpolate", "swap", "replace"])
@@ -49,9 +50,10 @@ def _root(
 
 @app.command("list")
 def list_methods() -> None:
-    """The methods, one a line."""
-    for name, entry in catalog().items():
-        print(f"{name:<14} {entry.year or '':<5} {entry.summary}")
+    """The methods by wing: name, year, parts, whether its claim holds, and what it does."""
+    from unbraid.describe import listing
+
+    print("\n".join(listing(catalog())))
 
 
 @app.command(epilog="Example: `unbraid show qlae`")
@@ -75,6 +77,8 @@ def train(
     pattern: Annotated[str | None, typer.Option(help=_PATTERN)] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; a new one under runs/ where left out.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run.")] = None,
+    role: Annotated[list[str] | None, typer.Option(metavar="FIELD=FACTOR", help="Which factor is the label.")] = None,
+    given_: Annotated[list[str] | None, typer.Option("--given", metavar="PORT=SOURCE", help=_GIVEN)] = None,
     start: Annotated[str | None, typer.Option(help="Begin from the weights of this run.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cuda, mps or cpu.")] = None,
     precision: Annotated[str | None, typer.Option(help="fp32 or bf16.")] = None,
@@ -94,6 +98,9 @@ def train(
     changes |= dict(_assignment(text) for text in set_ or [])
     if changes:
         given["set"] = changes
+    for option, texts in (("role", role), ("given", given_)):
+        if texts:
+            given[option] = dict(_assignment(text, f"--{option}") for text in texts)
     if no_audit:
         given["audit"] = False
     if compile_:
@@ -111,10 +118,10 @@ def train(
     _summarise(folder)
 
 
-def _assignment(text: str) -> tuple[str, str]:
+def _assignment(text: str, option: str = "--set") -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise ConfigError("KEY=VALUE", got=f"'{text}'", where="--set")
+        raise ConfigError("KEY=VALUE", got=f"'{text}'", where=option)
     return key, value
 
 
@@ -124,6 +131,10 @@ def _summarise(folder: Path) -> None:
 
         found = Audit.from_json((folder / "audit.json").read_text(encoding="utf-8"))
         print(found.table())
+    if (folder / "findings.json").exists():
+        from unbraid.verbs.applying import spoken_file
+
+        print("\n".join(["", *spoken_file(folder / "findings.json")]))
     report = folder / "report.html"
     print(f"report: {report}" if report.exists() else f"run: {folder}")
 
@@ -174,6 +185,24 @@ def steer(
     pair = verb.value in ("interpolate", "swap")
     chosen = items or ([0, 1] if pair else [0])
     print(f"wrote {verbs.steer(run, verb.value, part or [], chosen, out, steps=steps, beyond=beyond, value=value)}")
+
+
+@app.command(
+    epilog="Examples: `unbraid apply runs/x` lists the actions · `unbraid apply runs/x ACTION --help`",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def apply(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(help="A finished run.")],
+) -> None:
+    """Do what a method can do beyond the other verbs: `unbraid apply RUN ACTION --option value --out FILE`."""
+    from unbraid import verbs
+
+    if run in ("-h", "--help"):
+        print(f"{context.get_usage()}\n\n{(apply.__doc__ or '').strip()}\n\nWithout an action, a run's are listed.")
+        return
+    for line in verbs.apply(Path(run), context.args):
+        print(line)
 
 
 @app.command(epilog="Example: `unbraid embed runs/x my_images --out codes.npz`")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
+from unbraid.core.action import actions
 from unbraid.core.card import provenance
 from unbraid.core.catalog import Entry
 from unbraid.core.config import override, to_json
@@ -17,9 +19,31 @@ def describe(entry: Entry) -> str:
     card = cls.card
     lines = [f"{entry.name}: {card.title} ({card.paper}, {card.year})", card.summary, ""]
     lines += [f"parts:  {_parts(cls)}", f"can:    {', '.join(('encodes', *capabilities(cls)))}"]
+    lines += [f"takes:  {port.name}: {port.help}" for port in card.ports]
+    lines += [f"action: {a.name}: {a.summary}" for a in actions(cls).values()]
     lines += [f"claim:  {card.claim or 'none'}", f"presets: {', '.join(('paper', *cls.presets))}", "", "options:"]
     lines += [f"  {name} = {value}  ({by})" for name, value, by in options(entry)]
     return "\n".join(lines)
+
+
+def listing(entries: Mapping[str, Entry]) -> list[str]:
+    """The methods by wing, one a line: name, year, whether its claim holds, its parts, and what it does."""
+    from unbraid.claims.table import by_method, measured
+    from unbraid.claims.verdict import of_method
+
+    verdicts = {name: of_method(rows) for name, rows in by_method(measured()).items()}
+    lines: list[str] = []
+    for wing in sorted({e.wing for e in entries.values()}):
+        lines += [*([""] if lines else []), wing]
+        for name, e in entries.items():
+            if e.wing == wing:
+                claim = verdicts.get(name) or ("as " + _owner(name, entries) if e.overrides else "no claim")
+                lines.append(f"  {name:<18} {e.year or '':<5} {claim:<16} {', '.join(e.parts):<32} {e.summary}")
+    return lines
+
+
+def _owner(name: str, entries: Mapping[str, Entry]) -> str:
+    return next(n for n, e in entries.items() if e.target == entries[name].target and not e.overrides)
 
 
 def options(entry: Entry) -> list[tuple[str, str, str]]:
@@ -38,15 +62,10 @@ def _short(value: Any) -> str:
 
 
 def _parts(cls: Any) -> str:
-    from unbraid.core.fields import Field, Fields
-    from unbraid.training.build import build
+    from unbraid.verbs.trying import tiny_method
 
-    config = override(cls.Config(), cls.presets.get("tiny", {}))
-    method = build(
-        cls, config, Fields(**{**{name: Field(()) for name in cls.card.needs}, "x": Field((1, 16, 16), unit=True)})
-    )
     said = []
-    for spec in method.parts():
+    for spec in tiny_method(cls).parts():
         roles = [*(f"carries {r}" for r in spec.carries), *(f"free of {r}" for r in spec.free_of)]
         roles += ["each column one factor"] if spec.one else []
         roles += [f"{spec.classes} values each" if spec.classes else "continuous"]

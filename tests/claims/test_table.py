@@ -7,7 +7,7 @@ import pytest
 
 from unbraid.claims import claim_of, claimed
 from unbraid.claims.claim import Result
-from unbraid.claims.table import RESULTS, load, main, markdown, terminal
+from unbraid.claims.table import load, main, markdown, measured, terminal
 from unbraid.core.errors import RunError
 
 PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
@@ -42,23 +42,23 @@ def test_markdown():
 
 
 def test_the_page_is_what_the_results_give():
-    assert PAGE.read_text(encoding="utf-8") == markdown(load())
+    assert PAGE.read_text(encoding="utf-8") == markdown(measured())
 
 
 def test_the_results_are_those_of_the_claims_as_they_stand():
-    rows = load()
+    rows = measured()
     assert {row.method for row in rows} == set(claimed())
     for name in claimed():
         claim = claim_of(name)
-        measured = [(r.claim, r.metric, r.expect, r.margin) for r in rows if r.method == name and r.seeds]
-        assert measured == [(c.claim, c.metric, c.expect, c.margin) for c in claim.contrasts]
+        found = [(r.claim, r.metric, r.expect, r.margin) for r in rows if r.method == name and r.seeds]
+        assert found == [(c.claim, c.metric, c.expect, c.margin) for c in claim.contrasts]
         assert all(r.seeds == claim.seeds for r in rows if r.method == name and r.seeds)
         assert bool(claim.gates) == any(not r.seeds for r in rows if r.method == name)
 
 
 def test_the_program_writes_the_page(tmp_path):
     page = tmp_path / "claims.md"
-    command = [sys.executable, "-W", "error", "-m", "unbraid.claims.table", str(RESULTS), str(page)]
+    command = [sys.executable, "-W", "error", "-m", "unbraid.claims.table", str(page)]
     subprocess.run(command, check=True)
     assert page.read_text(encoding="utf-8") == PAGE.read_text(encoding="utf-8")
     with pytest.raises(SystemExit, match="usage"):

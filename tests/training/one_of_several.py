@@ -8,8 +8,8 @@ import torch
 
 from unbraid.core.catalog import catalog
 from unbraid.core.config import override
-from unbraid.testing.made import tiny_vectors
-from unbraid.training.build import build
+from unbraid.testing.made import tiny_config, tiny_data
+from unbraid.training.build import build, stand_in
 from unbraid.training.checkpoints import save_tensors
 from unbraid.training.fit import fit
 from unbraid.training.world import processes
@@ -17,12 +17,13 @@ from unbraid.training.world import processes
 
 def main(out):
     torch.set_num_threads(1)
-    data, terms = tiny_vectors(), {}
+    terms = {}
     with processes(torch.device("cpu")) as world:
         for name, entry in catalog().items():
             cls = entry.load()
-            config = override(cls.Config(), {**cls.presets["tiny"], **entry.overrides, "steps": 5})
-            method = build(cls, config, data.fields)
+            config, data = tiny_config(cls, entry.overrides), tiny_data(cls)
+            config = override(config, {"steps": 5}) if hasattr(config, "steps") else config
+            method = build(cls, config, data.fields, given=stand_in(cls, data, 0))
             terms[name] = [line["terms"] for line in fit(method, data, seed=1)]
             if world.rank == 0:
                 save_tensors(out / name, method.tensors())

@@ -69,7 +69,7 @@ def read_back(arm: Trained) -> float:
     uniform = torch.rand(_MADE, method.config.latents, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         drawn = method.draw(uniform)
-        read = method.encode({"x": method.make(drawn)})["latents"]
+        read = method.encode({"x": method.generate(drawn)})["latents"]
     return 1.0 - float((read - drawn).square().sum() / (drawn - drawn.mean(0)).square().sum())
 
 

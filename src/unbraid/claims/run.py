@@ -19,8 +19,9 @@ from unbraid.core.errors import ConfigError, nearest
 from unbraid.core.method import Method
 from unbraid.data.catalog import open_data
 from unbraid.data.dataset import Dataset
+from unbraid.data.wrapped import in_roles
 from unbraid.metrics.stats import mean_interval
-from unbraid.training.build import build
+from unbraid.training.build import build, shaped, stand_in
 from unbraid.training.feed import budget
 from unbraid.training.fit import fit
 from unbraid.training.progress import Progress, Silent
@@ -129,12 +130,13 @@ def _measure_all(wanted: Mapping[Job, Mapping[str, Metric]], progress: Progress)
     if not wanted:
         return {}
     opened: dict[str, Dataset] = {name: open_data(name) for name in {job.data for job in wanted}}
-    steps = {job: _steps(job, opened[job.data]) for job in wanted}
+    seen = {job: in_roles(opened[job.data], job.cls.card.needs, {}) for job in wanted}
+    steps = {job: _steps(job, seen[job]) for job in wanted}
     outcomes, done = {}, 0
     progress.begin("verify", sum(steps.values()))
     try:
         for job, metrics in wanted.items():
-            outcomes[job] = _measure(job, opened[job.data], metrics, _Share(progress, done))
+            outcomes[job] = _measure(job, seen[job], metrics, _Share(progress, done))
             done += steps[job]
     finally:
         progress.end()
@@ -142,13 +144,14 @@ def _measure_all(wanted: Mapping[Job, Mapping[str, Metric]], progress: Progress)
 
 
 def _steps(job: Job, data: Dataset) -> int:
-    stages = build(job.cls, job.config, data.fields, job.seed).stages()
-    return sum(budget(stage, {"train": data}) for stage in stages)
+    method = build(job.cls, job.config, data.fields, job.seed, shaped(job.cls, data.fields))
+    sources = method.sources(data)
+    return sum(budget(stage, sources) for stage in method.stages())
 
 
 def _measure(job: Job, data: Dataset, metrics: Mapping[str, Metric], progress: Progress) -> Outcome:
     began = time.monotonic()
-    method = build(job.cls, job.config, data.fields, job.seed)
+    method = build(job.cls, job.config, data.fields, job.seed, stand_in(job.cls, data, job.seed))
     fit(method, data, seed=job.seed, progress=progress)
     trained = Trained(method, data)
     values = {name: float(metric.of(trained)) for name, metric in metrics.items()}

@@ -15,8 +15,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unbraid.claims.claim import Metric
+from unbraid.core.errors import ConfigError
 from unbraid.core.fields import Batch
-from unbraid.core.method import Infers, Method
+from unbraid.core.method import Examines, Infers, Method
+from unbraid.core.outcome import Findings
 from unbraid.core.parts import Parts
 from unbraid.data.dataset import Dataset
 from unbraid.data.order import key_of, shuffled
@@ -47,19 +49,24 @@ class Trained:
     @cached_property
     def indices(self) -> Int[Tensor, " n"]:
         """The items that are looked at: the same for every arm and seed."""
-        n = len(self.data)
+        n = len(self.data.audited)
         return torch.arange(n) if n <= ITEMS else shuffled(n, key_of("claims", "items"), torch.arange(ITEMS))
 
     @cached_property
     def batch(self) -> Batch:
         """These items."""
-        return self.data.take(self.indices)
+        return self.data.audited.take(self.indices)
+
+    @cached_property
+    def parts(self) -> Parts:
+        """Their parts."""
+        with torch.no_grad():
+            return self.method.encode(self.batch)
 
     @cached_property
     def codes(self) -> Float[Tensor, "n l"]:
-        """Their codes."""
-        with torch.no_grad():
-            return self.method.encode(self.batch)[_PART]
+        """The part "latents" of them."""
+        return self.parts[_PART]
 
     @cached_property
     def posterior(self) -> tuple[Tensor, Tensor]:
@@ -79,7 +86,16 @@ class Trained:
     @cached_property
     def labels(self) -> Int[np.ndarray, "n k"]:
         """The factors of the items."""
-        return label_encode(self.data.table(self.indices).values)
+        return label_encode(self.data.audited.table(self.indices).values)
+
+    @cached_property
+    def findings(self) -> Findings:
+        """What the method finds when it is judged as it usually is."""
+        if not isinstance(self.method, Examines):
+            raise ConfigError("a method that can be examined", got=type(self.method).__name__)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return self.method.examine(self.data)
 
     @property
     def discrete(self) -> bool:
@@ -95,6 +111,11 @@ def score(name: str) -> Metric:
         return spec.function(arm.codes.double().numpy(), arm.labels, discrete=arm.discrete, seed=0)
 
     return Metric(spec.meaning, of, spec.higher_is_better)
+
+
+def found(name: str, meaning: str, *, more: bool = True) -> Metric:
+    """One of the numbers of the method's own examination."""
+    return Metric(meaning, lambda arm: float(arm.findings.numbers[name]), more)
 
 
 def infoe_in_bins(arm: Trained) -> float:

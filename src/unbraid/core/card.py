@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from unbraid.core.given import Port
+
 Provenance = Literal["paper", "code", "second", "memory", "ours"]
 """Who says that a default is right: the paper, the authors' code, a second source, memory, or we ourselves."""
 
@@ -25,6 +27,9 @@ class Card:
         scope: What `encode` depends on: one item, its batch, or the whole data set.
         claim: What `unbraid verify` tests, in one sentence.
         extras: Optional dependencies.
+        ports: Networks that it takes from outside.
+        example: Data to try it on, as `open_data` takes them.
+        tiny: Very few data of the kind it needs, on which the contract is checked; made vectors where empty.
     """
 
     name: str
@@ -38,6 +43,9 @@ class Card:
     scope: Literal["item", "batch", "data"] = "item"
     claim: str = ""
     extras: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
+    example: str = "sprites"
+    tiny: str = ""
 
 
 def told(default: Any, by: Provenance) -> Any:

@@ -27,6 +27,7 @@ class Entry:
         overrides: Options that an alias sets.
         summary: One sentence.
         year: Year of the paper.
+        parts: Names of the parts it learns; empty for methods of other packages.
     """
 
     name: str
@@ -34,6 +35,13 @@ class Entry:
     overrides: Mapping[str, Any]
     summary: str
     year: int
+    parts: tuple[str, ...] = ()
+
+    @property
+    def wing(self) -> str:
+        """What it pulls apart: the package that its module is in, or the package of others."""
+        path = self.target.partition(":")[0].split(".")
+        return path[2] if path[:2] == ["unbraid", "methods"] else path[0]
 
     def load(self) -> Any:
         """The method class."""
@@ -49,7 +57,8 @@ def catalog() -> Mapping[str, Entry]:
         ConfigError: Two methods claim one name.
     """
     text = files("unbraid.methods").joinpath("index.json").read_text(encoding="utf-8")
-    return merge({name: Entry(name, **entry) for name, entry in json.loads(text).items()}, foreign())
+    ours = {name: Entry(name, **{**e, "parts": tuple(e.get("parts", ()))}) for name, e in json.loads(text).items()}
+    return merge(ours, foreign())
 
 
 def foreign() -> list[Entry]:

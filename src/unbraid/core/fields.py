@@ -14,12 +14,32 @@ Batch = Mapping[str, Any]
 
 NAMES: Mapping[str, str] = MappingProxyType(
     {
-        "x": "the observation: image (C, H, W) in [0, 1], series (C, T), vector (D,)",
+        "x": "the observation: image (C, H, W) in [0, 1], series or IQ (C, T), video (T, C, H, W), vector (D,)",
         "index": "() int: position in the data set",
         "factors": "(K,) float: the row of the factor table, categories as codes, missing as 0",
         "known": "(K,) bool: which entries of the factor row were observed",
         "label": "() int: the class a method may learn from",
         "group": "() int: the unit that splits must not cut (speaker, subject, device, scene)",
+        "domain": "() int: the environment an item comes from",
+        "instance": "() int: which object or recording an item shows",
+        "attributes": "(A,) float: binary attributes or scores",
+        "length": "() int: how many steps of a padded sequence are real",
+        "valid": "(T,) bool: which steps are real",
+        "wave": "(T,) float: sound in [-1, 1]",
+        "f0": "(T,) float: fundamental frequency in Hz, 0 where unvoiced",
+        "loudness": "(T,) float: A-weighted loudness",
+        "feature": "(T, D) or (D,) float: what a frozen network says of the item",
+        "token": "(T,) int: symbols of a sequence",
+        "state": "(T, S) float: what an agent sees",
+        "action": "(T, A) float or (T,) int: what it does",
+        "reward": "(T,) float: what it gets",
+        "done": "(T,) bool: whether the episode ends here",
+        "time": "(T,) int: steps since the episode began",
+        "user": "() int: who",
+        "item": "() int: took what",
+        "negative": "() int: and not this",
+        "node": "() int: position among users, then items",
+        "latent": "(D,) float: the code that a generator makes an item from",
     }
 )
 """Every field that may travel, with its shape after the index shape. A new one enters with its first user."""

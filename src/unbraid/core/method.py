@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from unbraid.core.card import Card
 from unbraid.core.errors import ConfigError
 from unbraid.core.fields import Batch, Fields
+from unbraid.core.given import Given, check_given
+from unbraid.core.outcome import Findings, Sound
 from unbraid.core.parts import Parts, PartSpec
 
 Terms = Mapping[str, Tensor | tuple[float, Tensor]]
@@ -103,6 +105,9 @@ class Source(Protocol):
         """One batch, the shape of `indices` in front of every field."""
 
 
+Views = Callable[[Tensor, "At"], Tensor]
+"""(observations (B, *item), at) -> what the updates see of them: other observations, or several views (B, V, *item)."""
+
 Draw = Callable[[Any, Int[Tensor, " batch"], torch.Generator], Int[Tensor, "batch *more"]]
 """(source, indices (B,), generator) -> indices of any shape with the batch in front: pairs (B, 2), triples (B, 3)."""
 
@@ -116,12 +121,14 @@ class Stream:
         source: Which data set of those given to `fit`.
         order: "epoch" (every item once an epoch), "iid" (with replacement) or "sequential".
         draw: Turns the drawn indices into pairs, triples or others.
+        views: Turns the observations of a batch into what the updates see, by chance drawn from `at`.
     """
 
     batch: int
     source: str = "train"
     order: Literal["epoch", "iid", "sequential"] = "epoch"
     draw: Draw | None = None
+    views: Views | None = None
 
 
 @dataclass(frozen=True)
@@ -181,6 +188,8 @@ class At:
         device: Where the batch lies.
         memo: Shared by the updates of one step (a forward, a drawn index); gone after it.
         notes: Gauges to be logged, see `note`.
+        outputs: What the step hands to whoever runs it, see `emit`.
+        moments: The optimisers' slots by parameter, see `slots`.
     """
 
     stage: str = ""
@@ -192,6 +201,8 @@ class At:
     generator: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
     memo: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, Tensor] = field(default_factory=dict)
+    outputs: dict[str, Tensor] = field(default_factory=dict)
+    moments: Callable[[nn.Parameter], Sequence[dict[str, Tensor]]] = lambda _parameter: ()
 
     @property
     def progress(self) -> float:
@@ -207,6 +218,14 @@ class At:
     def note(self, **gauges: Tensor | float) -> None:
         """Log numbers that are not descended; they stay on the device until the next logging step."""
         self.notes |= {name: torch.as_tensor(value).detach() for name, value in gauges.items()}
+
+    def emit(self, name: str, value: Tensor) -> None:
+        """Hand a tensor to whoever runs the step: a prediction made before an update, say."""
+        self.outputs[name] = value.detach()
+
+    def slots(self, parameter: nn.Parameter) -> Sequence[dict[str, Tensor]]:
+        """What each optimiser of the stage remembers of a parameter, by name, to be changed in place."""
+        return self.moments(parameter)
 
     def shared(self) -> torch.Generator:
         """The generator whose draws all processes share in this update."""
@@ -305,6 +324,7 @@ class Method(nn.Module, Generic[C]):
     Args:
         config: An instance of the class's `Config`.
         fields: What the data are; the fields that `card.needs` names must be there.
+        given: The networks for the ports of `card.ports`.
 
     Attributes:
         scaffold: Submodules that only training needs.
@@ -312,6 +332,7 @@ class Method(nn.Module, Generic[C]):
 
     Raises:
         DataError: A field that the method needs is not there.
+        ConfigError: A network that it needs was not given, or one that it does not take was.
     """
 
     card: ClassVar[Card]
@@ -321,12 +342,13 @@ class Method(nn.Module, Generic[C]):
     scaffold: ClassVar[tuple[str, ...]] = ()
     eager: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, config: C, fields: Fields) -> None:
+    def __init__(self, config: C, fields: Fields, given: Given | None = None) -> None:
         super().__init__()
         self.config = config
         self.fields = fields
         for name in self.card.needs:
             fields[name]
+        check_given(self.card.ports, given or Given())
 
     def parts(self) -> tuple[PartSpec, ...]:
         """The parts that `encode` returns; sizes follow config and fields."""
@@ -339,6 +361,13 @@ class Method(nn.Module, Generic[C]):
     def encode(self, batch: Batch) -> Parts:
         """The parts of each item of a batch."""
         raise NotImplementedError(f"{type(self).__name__}.encode")
+
+    def sources(self, data: Source) -> Mapping[str, Source]:
+        """How one data set becomes the named sources of the streams."""
+        return {"train": data}
+
+    def refresh(self) -> None:
+        """Make anew what follows from the weights; called after training and after loading (scope "data")."""
 
     def slot(self, name: str, dtype: torch.dtype = torch.float32) -> None:
         """Register state whose shape only the data know; assign a tensor to the name to fill it."""
@@ -371,6 +400,27 @@ class Method(nn.Module, Generic[C]):
 # --------------------------------------------------------------------------------------------------- capabilities
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """What a classifier says of each item.
+
+    Attributes:
+        logits: Unnormalised log probabilities of the classes.
+    """
+
+    logits: Float[Tensor, "batch classes"]
+
+    @property
+    def label(self) -> Int[Tensor, " batch"]:
+        """The likeliest class."""
+        return self.logits.argmax(1)
+
+    @property
+    def probability(self) -> Float[Tensor, "batch classes"]:
+        """Of every class."""
+        return self.logits.softmax(1)
+
+
 @runtime_checkable
 class Decodes(Protocol):
     """Parts -> observations."""
@@ -395,7 +445,95 @@ class Samples(Protocol):
         """`n` observations from the prior."""
 
 
+@runtime_checkable
+class Predicts(Protocol):
+    """Observations -> classes."""
+
+    def predict(self, batch: Batch) -> Prediction:
+        """The classes of the items of a batch."""
+
+
+@runtime_checkable
+class Adapts(Protocol):
+    """Predicts a stream while learning from it."""
+
+    def adapt(self, source: Source) -> Iterator[Prediction]:
+        """The prediction for each batch, in the order of the source, made before the batch is learnt from."""
+
+
+@runtime_checkable
+class Edits(Protocol):
+    """Changes one part of items, whatever it takes."""
+
+    def edit(self, batch: Batch, part: str, amount: float) -> Float[Tensor, "batch *item"]:
+        """Observations whose part was moved by an amount, in the part's own units."""
+
+
+@runtime_checkable
+class Intervenes(Protocol):
+    """Answers what would have been, had a variable been another."""
+
+    def do(self, batch: Batch, values: Mapping[str, Tensor]) -> Float[Tensor, "batch *item"]:
+        """Counterfactual observations under variable -> value (batch,)."""
+
+
+@runtime_checkable
+class Converts(Protocol):
+    """Makes one recording sound as others do."""
+
+    def convert(self, source: Sound, reference: Source) -> Sound:
+        """The content of `source` in the voice of the recordings `reference`."""
+
+
+@runtime_checkable
+class Ranks(Protocol):
+    """Orders all items for some users."""
+
+    def rank(self, users: Int[Tensor, " batch"]) -> Float[Tensor, "batch items"]:
+        """A score of every item, the best highest."""
+
+
+@runtime_checkable
+class Acts(Protocol):
+    """Chooses actions."""
+
+    def act(self, history: Batch, ask: str | float = "best") -> Tensor:
+        """The next action for each of a batch of histories, given the return that is asked for."""
+
+
+@runtime_checkable
+class Makes(Protocol):
+    """Its product is a data set."""
+
+    def make(self, data: Source) -> Source:
+        """The data set made from another."""
+
+
+@runtime_checkable
+class Examines(Protocol):
+    """Knows how it is usually judged."""
+
+    def examine(self, data: Source) -> Findings:
+        """The standard evaluation of a trained method on a data set."""
+
+
+VERBS: Mapping[str, str] = {
+    "decodes": "decode",
+    "infers": "posterior",
+    "samples": "sample",
+    "predicts": "predict",
+    "adapts": "adapt",
+    "edits": "edit",
+    "intervenes": "do",
+    "converts": "convert",
+    "ranks": "rank",
+    "acts": "act",
+    "makes": "make",
+    "examines": "examine",
+}
+"""Capability -> the function that a method with it has."""
+
+
 def capabilities(method: Method[Any] | type) -> tuple[str, ...]:
     """Names of the capabilities a method (or its class) has."""
-    verbs = {"decodes": "decode", "infers": "posterior", "samples": "sample"}
-    return tuple(name for name, verb in verbs.items() if callable(getattr(method, verb, None)))
+    return tuple(name for name, verb in VERBS.items() if callable(getattr(method, verb, None)))

@@ -120,6 +120,26 @@ _PUBLISHED = {name: _published_options(name, entries) for name, entries in named
 _NAMES = (*_MADE, *_PUBLISHED)
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of files that must be named: `KIND:PATH,OPTION=VALUE`."""
+
+    open: Callable[..., Dataset]
+    summary: str
+    options: Mapping[str, _Option]
+    takes: tuple[str, ...] = ()  # of "factors" and "pattern", those that the opener knows, too
+
+
+_KINDS: Mapping[str, _Kind] = {}
+KINDS = tuple(_KINDS)
+"""The words that say what kind of files a path leads to."""
+
+
+def kinds() -> list[Source]:
+    """What can be opened as `KIND:PATH`."""
+    return [Source(name, k.summary, {n: _describe(o) for n, o in k.options.items()}) for name, k in _KINDS.items()]
+
+
 def sources() -> list[Source]:
     """What is made or bundled and can be opened by name alone.
 
@@ -226,12 +246,23 @@ def open_data(
         if pattern is not None:
             raise _no_names(spec)
         return open_hub(spec, tail, size, factors, memory)
+    if name in _KINDS:
+        return _open_kind(name, tail, factors, pattern)
     path = _find(spec)
     if path.is_dir():
         return _open_folder(spec, path, size, factors, pattern, memory)
     if pattern is not None:
         raise _no_names(spec)
     return _open_file(spec, path, size, factors, limit)
+
+
+def _open_kind(name: str, tail: str, factors: Path | None, pattern: str | None) -> Dataset:
+    where, _, rest = tail.partition(",")
+    options = _read_options(name, rest, _KINDS[name].options)
+    given = {k: v for k, v in {"factors": factors, "pattern": pattern}.items() if v is not None}
+    for option in given.keys() - {*_KINDS[name].takes}:
+        raise DataError(f"no --{option} with {name}", got=str(given[option]), where=f"--{option}")
+    return _KINDS[name].open(_find(where), **options, **given)
 
 
 def _find(spec: str) -> Path:

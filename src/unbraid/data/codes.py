@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import IO, cast, get_args
 
 import numpy as np
+import torch
 
 from unbraid.core.errors import DataError, nearest, need
+from unbraid.data.dataset import Dataset
 from unbraid.data.factors import Factor, FactorKind, FactorTable
 from unbraid.data.readers.arrays import Npz, check_numbers, names_of, read_npy, save_npz
 from unbraid.data.readers.check import LIMIT, brief, check_finite
@@ -329,13 +331,25 @@ Writer = Callable[[IO[bytes], Mapping[str, np.ndarray], list[str], FactorTable],
 def _write_npz(stream: IO[bytes], parts: Mapping[str, np.ndarray], ids: list[str], factors: FactorTable) -> None:
     plain = {name for name in parts if name not in _KEPT | {"x"} and "/" not in name and not name.startswith("part")}
     arrays = {name if name in plain else f"part:{name}": _floats(part) for name, part in parts.items()}
-    arrays["ids"] = np.array(ids, dtype=np.str_)
+    save_npz(stream, {**arrays, **_known_arrays(ids, factors)})
+
+
+def _known_arrays(ids: list[str], factors: FactorTable) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {"ids": np.array(ids, dtype=np.str_)}
     if factors.factors:
         arrays["factors"] = factors.values
         arrays["factor_names"] = np.array(factors.names, dtype=np.str_)
         arrays["factor_kinds"] = np.array([f.kind for f in factors.factors], dtype=np.str_)
         arrays["factor_labels"] = np.array([json.dumps(f.labels) for f in factors.factors], dtype=np.str_)
-    save_npz(stream, arrays)
+    return arrays
+
+
+def write_data(path: Path, data: Dataset) -> None:
+    """Write a whole data set as `.npz` so that `open_data` finds it again; the file is complete or absent."""
+    everything = torch.arange(len(data))
+    known = _known_arrays(data.ids(everything), data.table(everything))
+    arrays = {"x": data.take(everything)["x"].numpy(), **known}
+    _whole(path, lambda stream: save_npz(stream, arrays))
 
 
 def _write_csv(stream: IO[bytes], parts: Mapping[str, np.ndarray], ids: list[str], factors: FactorTable) -> None:

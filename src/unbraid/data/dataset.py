@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -27,6 +28,7 @@ class Dataset(ABC):
         factors: What is known about each item; empty when nothing is.
         slow: Whether `take` reads a disk, so that a loader should run ahead of it.
         notes: What a reader of results should know of these data, a sentence each.
+        roles: Batch field -> the factor that fills it, where these data have a natural one (see `wrapped.in_roles`).
     """
 
     name: str
@@ -34,6 +36,7 @@ class Dataset(ABC):
     factors: tuple[Factor, ...] = ()
     slow: bool = False
     notes: tuple[str, ...] = ()
+    roles: Mapping[str, str] = {}
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -56,9 +59,18 @@ class Dataset(ABC):
     def hash(self) -> str:
         """16 hex digits: of the content, or of name, version and options where the content is computed."""
 
+    @property
+    def audited(self) -> Dataset:
+        """The items that are encoded and audited, where they are not those that training draws."""
+        return self
+
     def ids(self, indices: Int[Tensor, " n"]) -> list[str]:
         """A name for each item: its file, its id column, or its number."""
         return [str(int(i)) for i in indices]
+
+    def observed(self, factor: str) -> bool:
+        """Whether a factor is known of every item."""
+        return True
 
 
 class MemoryDataset(Dataset):
@@ -112,6 +124,9 @@ class MemoryDataset(Dataset):
 
     def table(self, indices: Int[Tensor, " n"]) -> FactorTable:
         return self._table.rows(indices.cpu())
+
+    def observed(self, factor: str) -> bool:
+        return not np.isnan(self._table.column(factor)).any()
 
     @property
     def own_ids(self) -> list[str] | None:

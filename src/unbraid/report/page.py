@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from unbraid._version import __version__
 from unbraid.report import facts as run_facts
 from unbraid.report.curves import curves, svg
+from unbraid.report.examined import examined
 from unbraid.report.knowledge import Row, answer, findings, heat_map, rows_of, sentences
 from unbraid.report.palette import shades
 from unbraid.report.plates import Plate, plates
@@ -76,6 +77,7 @@ def write_report(run_dir: Path) -> Path:
         "command": run_facts.command(facts),
         "reproduction": run_facts.reproduction(facts),
         "options": run_facts.options(facts.get("config")),
+        "examined": examined(run_dir),
         "notes": _notes(audit, facts),
         "folder": run_dir.resolve().name,
         **_audited(audit),

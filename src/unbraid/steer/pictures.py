@@ -126,6 +126,21 @@ def write_npz(path: Path, grid: Grid) -> Path:
     return path
 
 
+def write_images(path: Path, images: Float[Tensor, "n c h w"], labels: Sequence[str] = (), across: int = 8) -> Path:
+    """Write images in [0, 1] side by side, `across` in a line, each line named after its first label."""
+    arrays = images.detach().float().cpu().numpy()
+    draw = _Painter(arrays[None], True)
+    painted = [draw(item, None) for item in arrays]
+    cells = [[*painted[i : i + across]] for i in range(0, len(painted), across)]
+    one = len(cells) == 1
+    heads = list(labels) if one else []
+    named = [(labels[i * across] if labels and not one else "", "") for i in range(len(cells))]
+    _save_png(
+        path, _sheet(_Cells(cells, named, heads, [-1] * len(cells))), f"{len(images)} images. {', '.join(labels)}"
+    )
+    return path
+
+
 def write_reconstructions(
     path: Path, x: Float[Tensor, "n *item"], decoded: Float[Tensor, "n *item"], *, unit: bool = True
 ) -> Path:

@@ -11,32 +11,56 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unbraid.core.action import actions
 from unbraid.core.card import Card
 from unbraid.core.config import from_json, override, to_json
 from unbraid.core.errors import ContractError, DataError
 from unbraid.core.fields import Field, Fields
-from unbraid.core.method import Alone, At, Decodes, Infers, Method, Samples, Source, Stage, World
+from unbraid.core.given import Given
+from unbraid.core.method import (
+    Alone,
+    At,
+    Decodes,
+    Examines,
+    Infers,
+    Method,
+    Predicts,
+    Samples,
+    Source,
+    Stage,
+    World,
+    capabilities,
+)
+from unbraid.core.outcome import Findings
 from unbraid.core.parts import Parts, check_parts
-from unbraid.training.build import build
+from unbraid.data.dataset import Dataset
+from unbraid.training.build import build, stand_in
 from unbraid.training.feed import budget, feed
 from unbraid.training.fit import fit, own_chance
 from unbraid.training.runs import Run
 from unbraid.training.signals import InterruptedRunError
 from unbraid.training.stepper import Stepper
+from unbraid.verbs.trying import tiny_config, tiny_data
 
 Make = Callable[[], Method[Any]]
 
 
 def check_method(
-    cls: type[Method[Any]], data: Source | Mapping[str, Source], config: Any = None, *, seed: int = 0
+    cls: type[Method[Any]],
+    data: Dataset | Mapping[str, Dataset] | None = None,
+    config: Any = None,
+    *,
+    seed: int = 0,
+    given: Mapping[str, nn.Module] | None = None,
 ) -> list[str]:
     """Hold the contract and its four laws against a method.
 
     Args:
         cls: The method class.
-        data: A small data set with the fields it needs, or several by name.
+        data: A small data set with the fields it needs, or several by name; what its card names where None.
         config: Options; the preset "tiny" where None.
         seed: Of the runs it makes.
+        given: Networks for its ports; stand-ins, trained for the data, where they are left open.
 
     Returns:
         The names of the checks that were made, in order.
@@ -49,9 +73,10 @@ def check_method(
     >>> check_method(AE, tiny_vectors())[:3]
     ['card', 'config', 'fields']
     """
-    sources = dict(data) if isinstance(data, Mapping) else {"train": data}
-    chosen = config if config is not None else override(cls.Config(), cls.presets.get("tiny", {}))
-    subject = _Subject(cls, chosen, sources, seed)
+    data = tiny_data(cls) if data is None else data
+    first = next(iter(data.values())) if isinstance(data, Mapping) else data
+    subject = _Subject(cls, tiny_config(cls) if config is None else config, data, first, seed)
+    subject.given = stand_in(cls, first, seed, given)
     done = []
     for check in _CHECKS:
         try:
@@ -67,20 +92,36 @@ def check_method(
 class _Subject:
     """A method class under examination."""
 
-    def __init__(self, cls: type[Method[Any]], config: Any, sources: Mapping[str, Source], seed: int) -> None:
-        self.cls, self.config, self.sources, self.seed = cls, config, sources, seed
-        self.first = next(iter(sources.values()))
+    given: Given
+
+    def __init__(
+        self,
+        cls: type[Method[Any]],
+        config: Any,
+        data: Dataset | Mapping[str, Dataset],
+        first: Dataset,
+        seed: int,
+    ) -> None:
+        self.cls, self.config, self.data, self.first, self.seed = cls, config, data, first, seed
 
     def make(self) -> Method[Any]:
-        return build(self.cls, self.config, self.first.fields, self.seed)
+        return build(self.cls, self.config, self.first.fields, self.seed, self.given)
+
+    def sources(self, method: Method[Any]) -> Mapping[str, Source]:
+        return self.data if isinstance(self.data, Mapping) else method.sources(self.data)
 
     def trained(self) -> Method[Any]:
         method = self.make()
-        fit(method, self.sources, seed=self.seed)
+        fit(method, self.data, seed=self.seed)
         return method
 
+    def encodable(self) -> Method[Any]:
+        """As built, or trained where codes follow from the whole data set."""
+        return (self.trained() if self.cls.card.scope == "data" else self.make()).eval()
+
     def batch(self, n: int = 6) -> dict[str, Tensor]:
-        return self.first.take(torch.arange(n) % len(self.first))
+        items = self.first.audited
+        return items.take(torch.arange(n) % len(items))
 
 
 def _name(check: Callable[[_Subject], None]) -> str:
@@ -105,23 +146,25 @@ def _check_config(s: _Subject) -> None:
 
 def _check_fields(s: _Subject) -> None:
     try:
-        build(s.cls, s.config, Fields(), s.seed)
+        build(s.cls, s.config, Fields(), s.seed, s.given)
     except DataError:
         pass
     else:
         raise ContractError("DataError for data without the needed fields", got="no error")
+    if "x" not in s.cls.card.needs:
+        return
     wrong = {
         n: Field((*f.shape, 2, 3, 5, 7), f.dtype, unit=f.unit) if n == "x" else f for n, f in s.first.fields.items()
     }
     try:
-        build(s.cls, s.config, Fields(**wrong), s.seed)
+        build(s.cls, s.config, Fields(**wrong), s.seed, s.given)
     except DataError:
         return
     raise ContractError("DataError for observations of rank 5 and more", got="no error")
 
 
 def _check_parts(s: _Subject) -> None:
-    method = s.make().eval()
+    method = s.encodable()
     with torch.no_grad():
         check_parts(method.parts(), method.encode(s.batch()))
         check_parts(method.parts(), method.encode(s.batch(1)))
@@ -172,7 +215,8 @@ def _check_sums(s: _Subject) -> None:
         for stage in method.stages():
             for stepper, _, batch in _steps(s, method, stage, 1):
                 method.eval()
-                halves = [_part_of(batch, rank) for rank in (0, 1)]
+                seen = stepper.viewed(batch, stepper.at(0))
+                halves = [_part_of(seen, rank) for rank in (0, 1)]
                 together = {name: torch.cat([h[name] for h in halves]) for name in halves[0]}
                 one = _losses(stepper, [_nested(together)], [Alone()])
                 two = _losses(stepper, [_nested(h) for h in halves], _sides())
@@ -184,22 +228,23 @@ def _check_resume(s: _Subject) -> None:
     """A run stopped in the middle of each stage and resumed ends in the same bits."""
     whole = s.trained().tensors()
     for number, stage in enumerate(s.make().stages()):
-        steps = budget(stage, s.sources)
+        steps = budget(stage, s.sources(s.make()))
         for stop in {max(1, steps // 2), steps} if steps else set():
             with tempfile.TemporaryDirectory() as folder:
                 run = Run.create(Path(folder) / "run", {})
                 try:
-                    fit(s.make(), s.sources, seed=s.seed, run=run, progress=_StopAt(number, stop))
+                    fit(s.make(), s.data, seed=s.seed, run=run, progress=_StopAt(number, stop))
                 except InterruptedRunError:
                     torch.rand(3)
                 method = s.make()
-                fit(method, s.sources, seed=s.seed, run=run)
+                fit(method, s.data, seed=s.seed, run=run)
             _same(whole, method.tensors(), f"the same bits after a stop at step {stop} of stage '{stage.name}'")
 
 
 def _check_save_and_load(s: _Subject) -> None:
     trained, fresh = s.trained(), s.make()
     fresh.load_tensors(trained.tensors())
+    fresh.refresh()
     _same(trained.tensors(), fresh.tensors(), "the same tensors after loading")
     with torch.no_grad():
         one, two = (m.eval().encode(s.batch()) for m in (trained, fresh))
@@ -219,7 +264,7 @@ def _check_scope(s: _Subject) -> None:
 
 
 def _check_capabilities(s: _Subject) -> None:
-    method = s.make().eval()
+    method = s.encodable()
     batch = s.batch()
     with torch.no_grad():
         parts = method.encode(batch)
@@ -236,6 +281,20 @@ def _check_capabilities(s: _Subject) -> None:
         if isinstance(method, Samples):
             drawn = method.sample(3, torch.Generator().manual_seed(0))
             _demand(drawn.shape == (3, *batch["x"].shape[1:]), "samples like the data", tuple(drawn.shape))
+        if isinstance(method, Predicts):
+            logits = method.predict(batch).logits
+            classes = s.first.fields["label"].classes if "label" in s.first.fields else logits.shape[1]
+            _demand(tuple(logits.shape) == (6, classes), "a logit of every class", tuple(logits.shape))
+
+
+def _check_actions(s: _Subject) -> None:
+    actions(s.cls)
+    method = s.trained() if "examines" in capabilities(s.cls) else s.make()
+    if isinstance(method, Examines):
+        with own_chance(torch.device("cpu")):
+            found = method.examine(s.first)
+        _demand(isinstance(found, Findings), "findings from an examination", type(found))
+        _demand(bool(found.numbers or found.tables), "findings with a number", "none")
 
 
 _CHECKS: tuple[Callable[[_Subject], None], ...] = (
@@ -251,6 +310,7 @@ _CHECKS: tuple[Callable[[_Subject], None], ...] = (
     _check_save_and_load,
     _check_scope,
     _check_capabilities,
+    _check_actions,
 )
 
 
@@ -275,16 +335,17 @@ class _StopAt:
 
 
 def _steps(s: _Subject, method: Method[Any], stage: Stage, n: int) -> Iterator[tuple[Stepper, int, Any]]:
+    sources = s.sources(method)
     if stage.solve is not None:
         method.eval()
         with torch.no_grad():
-            stage.solve(s.sources, At(stage.name))
-    steps = budget(stage, s.sources)
+            stage.solve(sources, At(stage.name))
+    steps = budget(stage, sources)
     if not steps:
         return
     stepper = Stepper(method, stage, seed=s.seed, steps=steps)
     device = torch.device("cpu")
-    drawn = feed(stage, s.sources, seed=s.seed, first=0, steps=min(n, steps), world=Alone(), device=device)
+    drawn = feed(stage, sources, seed=s.seed, first=0, steps=min(n, steps), world=Alone(), device=device)
     for step, (_, batch) in enumerate(drawn):
         yield stepper, step, batch
 

@@ -12,6 +12,7 @@ from typing import Any
 import unbraid.methods
 from unbraid.core.errors import ConfigError
 from unbraid.core.method import Method
+from unbraid.verbs.trying import tiny_method
 
 
 def entries() -> dict[str, dict[str, Any]]:
@@ -27,8 +28,13 @@ def entries() -> dict[str, dict[str, Any]]:
         for name, overrides in own.items():
             if name in found:
                 raise ConfigError(f"one owner of the name '{name}'", got=f"{found[name]['target']} and {target}")
-            entry = {"target": target, "overrides": dict(overrides), "summary": card.summary, "year": card.year}
-            found[name] = entry
+            found[name] = {
+                "target": target,
+                "overrides": dict(overrides),
+                "summary": card.summary,
+                "year": card.year,
+                "parts": [spec.name for spec in tiny_method(cls, overrides).parts()],
+            }
     return dict(sorted(found.items()))
 
 

@@ -46,7 +46,7 @@ def fit(
 
     Args:
         method: As built; moved to `device`.
-        data: One data set, known to streams as "train", or several by name.
+        data: One data set, which the method's `sources` names for its streams, or several by name.
         seed: Of every order, draw and noise.
         device: "cpu", "cuda", "mps" or another that torch knows.
         precision: "bf16" computes losses under autocast.
@@ -66,7 +66,7 @@ def fit(
         InterruptedRunError: SIGINT or SIGTERM came; the run was saved.
     """
     where = torch.device(device)
-    sources = dict(data) if isinstance(data, Mapping) else {"train": data}
+    sources = dict(data if isinstance(data, Mapping) else method.sources(data))
     with ExitStack() as stack:
         world = stack.enter_context(processes(where))
         stop = stack.enter_context(listening())
@@ -79,6 +79,7 @@ def fit(
         loop.every, loop.seconds, loop.keep, loop.track = every, seconds, keep, track or Track()
         loop.run_all()
     method.eval()
+    method.refresh()
     return loop.lines
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 STATUSES = ("starting", "training", "trained", "done")
-FIXED = ("method", "seed", "precision", "config", "fields", "data", "schema")
+FIXED = ("method", "seed", "precision", "config", "fields", "data", "schema", "given")
 """Facts that must not change between a run and its continuation."""
 
 

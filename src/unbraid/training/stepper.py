@@ -24,10 +24,11 @@ Weighted = dict[str, tuple[float, Tensor]]
 
 @dataclass(frozen=True)
 class Report:
-    """What one step yields: raw terms as "update/term" and gauges, detached, on the training device."""
+    """What one step yields: raw terms as "update/term", gauges and outputs, detached, on the training device."""
 
     terms: dict[str, Tensor]
     notes: dict[str, Tensor]
+    outputs: dict[str, Tensor]
 
     def numbers(self) -> dict[str, float]:
         """Terms and gauges as plain numbers (waits for the device)."""
@@ -86,7 +87,8 @@ class Stepper:
         Raises:
             NumericsError: A loss or gradient is not finite; that update has not moved anything.
         """
-        at = At(self.stage.name, step, self.steps, epoch, self.world, self.device, self._generator)
+        at = self.at(step, epoch)
+        batch = self.viewed(batch, at)
         terms: dict[str, Tensor] = {}
         if self.stage.before:
             self._reseed(step, "before")
@@ -99,7 +101,28 @@ class Stepper:
         if self.stage.after:
             self._reseed(step, "after")
             self.stage.after(batch, at)
-        return Report(terms, at.notes)
+        return Report(terms, at.notes, at.outputs)
+
+    def at(self, step: int, epoch: float = 0.0) -> At:
+        """What the losses of a step learn about the loop."""
+        at = At(self.stage.name, step, self.steps, epoch, self.world, self.device, self._generator)
+        at.moments = self._slots
+        return at
+
+    def viewed(self, batch: Batch, at: At) -> Batch:
+        """The batch as the streams' views show it."""
+        seen = dict(batch)
+        for name, stream in self.stage.feed.items():
+            if stream.views is not None:
+                self._reseed(at.step, f"views:{name}")
+                one = dict(seen[name] if name else seen)
+                one["x"] = stream.views(one["x"], at)
+                seen = {**seen, name: one} if name else one
+        return seen
+
+    def _slots(self, parameter: nn.Parameter) -> list[dict[str, Tensor]]:
+        states = (move.optimizer.state.get(parameter) for move in self._moves.values())
+        return [state for state in states if state]
 
     def state(self) -> dict[str, Tensor]:
         """Optimiser slots as "update|parameter|slot"."""

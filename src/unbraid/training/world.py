@@ -90,5 +90,6 @@ def processes(device: torch.device) -> Iterator[World]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes()
+        dist.barrier()  # a process that ends while another is still in a collective takes it down
     finally:
         dist.destroy_process_group()

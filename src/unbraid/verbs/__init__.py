@@ -3,6 +3,7 @@
 Importing this loads nothing heavy, so that a new run is on disk before torch is there.
 """
 
+from unbraid.verbs.applying import apply
 from unbraid.verbs.auditing import Question, audit_file, audit_run, audit_target, document
 from unbraid.verbs.fetching import fetch_data
 from unbraid.verbs.request import DEFAULT_DATA, DEFAULT_METHOD, Request
@@ -17,6 +18,7 @@ __all__ = [
     "Question",
     "Request",
     "Trained",
+    "apply",
     "audit_file",
     "audit_run",
     "audit_target",

@@ -93,14 +93,29 @@ def document(folder: Path, progress: Progress | None = None) -> Audit | None:
         The audit, or None when the data have no factors.
     """
     trained = load(folder)
-    found = audit_run(trained, progress=progress) if trained.data.factors else None
+    found = audit_run(trained, progress=progress) if trained.data.audited.factors else None
     if found is not None:
         found.save(folder / "audit.json")
+    _examine(trained)
     pictures(trained, found)
     from unbraid.report import write_report
 
     write_report(folder)
     return found
+
+
+def _examine(trained: Trained) -> None:
+    """Judge a method as it is usually judged, where it knows how, and keep what was found."""
+    from unbraid.core.method import Examines
+    from unbraid.training.fit import own_chance
+    from unbraid.verbs.applying import save_findings
+
+    if isinstance(trained.method, Examines):
+        import torch
+
+        with own_chance(torch.device("cpu")):
+            torch.manual_seed(int(trained.run.facts["seed"]))
+            save_findings(trained.method.examine(trained.data), trained.run.folder / "findings.json")
 
 
 def audit_run(trained: Trained, ask: Question | None = None, progress: Progress | None = None) -> Audit:
@@ -112,15 +127,16 @@ def audit_run(trained: Trained, ask: Question | None = None, progress: Progress 
     from unbraid.audit import audit
     from unbraid.core.method import Infers
 
-    if not trained.data.factors:
+    data = trained.data.audited
+    if not data.factors:
         fix = "give some with --factors FILE when training"
-        raise ConfigError("data with factors", got=f"none in {trained.data.name}", fix=fix)
+        raise ConfigError("data with factors", got=f"none in {data.name}", fix=fix)
     ask = ask or Question()
     indices = trained.sample(ask.samples)
-    posterior = posterior_of(trained.method, trained.data, indices) if isinstance(trained.method, Infers) else None
+    posterior = posterior_of(trained.method, data, indices) if isinstance(trained.method, Infers) else None
     return audit(
         trained.encode(indices),
-        trained.data.table(indices),
+        data.table(indices),
         specs=trained.method.parts(),
         posterior=posterior,
         progress=told(progress) if progress else None,

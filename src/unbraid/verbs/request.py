@@ -40,6 +40,8 @@ class Request:
         compile: Whether the networks go through `torch.compile`.
         threads: Processor threads; 0 chooses (see `threads_for`).
         track: Where the series goes besides `series.jsonl`: any of "tensorboard", "mlflow", "wandb".
+        role: Batch field (label, group, domain, instance) -> the factor that fills it.
+        given: Port -> where its network comes from (see `giving.hand_over`).
         start: A run whose weights training starts from, or None.
         audit: Whether to audit, steer and report at the end.
     """
@@ -57,6 +59,8 @@ class Request:
     compile: bool = False
     threads: int = 0
     track: Sequence[str] = ()
+    role: Mapping[str, str] = field(default_factory=dict)
+    given: Mapping[str, str] = field(default_factory=dict)
     start: str | None = None
     audit: bool = True
 
@@ -76,21 +80,50 @@ def asked_for(run: Run) -> Request:
 def located(request: Request) -> Request:
     """The request with paths made absolute, so that the data of a run are found from any folder."""
     paths: dict[str, Any] = {n: _absolute(n, getattr(request, n)) for n in ("data", "factors", "start")}
-    return replace(request, **paths)
+    given = {port: str(_absolute("given", source)) for port, source in request.given.items()}
+    return replace(request, **paths, given=given)
 
 
 def _absolute(name: str, value: str | None) -> str | None:
-    from unbraid.data.catalog import sources
+    from unbraid.data.catalog import KINDS, sources
 
-    made = name == "data" and str(value).partition(":")[0] in {s.name for s in sources()}
-    return value if value is None or made or not Path(value).exists() else str(Path(value).resolve())
+    if value is None or (name == "data" and value.partition(":")[0] in {s.name for s in sources()}):
+        return value
+    kind, _, rest = value.partition(":") if name == "data" and value.partition(":")[0] in KINDS else ("", "", value)
+    path, comma, options = rest.partition(",") if kind else (rest, "", "")
+    if not path or not Path(path).exists():
+        return value
+    return f"{kind}:{Path(path).resolve()}{comma}{options}" if kind else str(Path(path).resolve())
 
 
-def make(request: Request, recorded: Mapping[str, Any] | None = None) -> tuple[Method[Any], Dataset]:
-    """The method and data of a request; a run's recorded config wins, because presets may change between versions."""
+@dataclass(frozen=True)
+class Made:
+    """What a request means.
+
+    Attributes:
+        method: As built, on the CPU.
+        data: With the fields that the method needs.
+        given: Port -> where its network came from.
+    """
+
+    method: Method[Any]
+    data: Dataset
+    given: Mapping[str, Mapping[str, str]]
+
+
+def make(request: Request, facts: Mapping[str, Any] | None = None) -> Made:
+    """The method and data of a request.
+
+    Args:
+        request: What was asked for.
+        facts: What `run.json` says of an earlier start: its config wins, because presets may change between versions,
+            and its networks must be the same.
+    """
     from unbraid.core.config import from_json, override
     from unbraid.data.catalog import open_data
+    from unbraid.data.wrapped import in_roles
     from unbraid.training.build import build
+    from unbraid.verbs.giving import hand_over
 
     if request.precision not in ("fp32", "bf16"):
         raise ConfigError("one of fp32, bf16", got=f"'{request.precision}'", where="--precision")
@@ -102,13 +135,16 @@ def make(request: Request, recorded: Mapping[str, Any] | None = None) -> tuple[M
     config = cls.Config()
     for changes in (presets[request.preset], entry.overrides, request.set):
         config = override(config, changes)
-    config = config if recorded is None else from_json(cls.Config, recorded)
+    recorded = facts or {}
+    config = from_json(cls.Config, recorded["config"]) if "config" in recorded else config
     factors = Path(request.factors) if request.factors else None
-    data = open_data(request.data, size=request.size, factors=factors, pattern=request.pattern)
-    method = build(cls, config, data.fields, request.seed)
+    opened = open_data(request.data, size=request.size, factors=factors, pattern=request.pattern)
+    data = in_roles(opened, cls.card.needs, request.role)
+    handed = hand_over(cls, request.given, data, request.seed, recorded.get("given"))
+    method = build(cls, config, data.fields, request.seed, handed.networks)
     if request.start:
         start_from(method, Path(request.start))
-    return method, data
+    return Made(method, data, handed.sources)
 
 
 def start_from(method: Method[Any], folder: Path) -> None:
@@ -120,6 +156,7 @@ def start_from(method: Method[Any], folder: Path) -> None:
         fix = f"finish it with --resume {folder}"
         raise RunError("a run that has finished training", got="no model.safetensors", fix=fix, where=str(folder))
     method.load_tensors(load_tensors(path))
+    method.refresh()
 
 
 def device_for(name: str) -> torch.device:
@@ -160,6 +197,8 @@ def reproduce(request: Request) -> str:
     for name in ("size", "factors", "pattern", "start"):
         if (value := getattr(request, name)) is not None:
             words += [f"--{name}", _quoted(str(value))]
+    words += [word for role, factor in request.role.items() for word in ("--role", _quoted(f"{role}={factor}"))]
+    words += [word for port, source in request.given.items() for word in ("--given", _quoted(f"{port}={source}"))]
     words += ["--precision", request.precision] if request.precision != "fp32" else []
     words += ["--compile"] if request.compile else []
     return " ".join(words)

@@ -55,8 +55,8 @@ def _grid(trained: Trained, verb: str, parts: Sequence[str], items: Sequence[int
     if len(items) != needed:
         raise ConfigError(f"{needed} item{'s' * (needed - 1)} for {verb}", got=str(len(items)), fix="name positions")
     for item in items:
-        if not 0 <= item < len(trained.data):
-            raise ConfigError(f"items 0..{len(trained.data) - 1}", got=str(item))
+        if not 0 <= item < len(trained.data.audited):
+            raise ConfigError(f"items 0..{len(trained.data.audited) - 1}", got=str(item))
     if verb != "traverse" and not parts:
         known = ", ".join(s.name for s in trained.method.parts())
         raise ConfigError("--part", got="none", fix=f"name a part or a column of {known}")
@@ -86,7 +86,7 @@ def pictures(trained: Trained, found: Audit | None, *, items: int = 10, rows: in
     from unbraid.steer import pictures as paint
     from unbraid.steer.edit import traverse
 
-    method, data = trained.method, trained.data
+    method, data = trained.method, trained.data.audited
     if not isinstance(method, Decodes):
         return []
     folder = trained.run.folder / "pictures"

@@ -33,17 +33,17 @@ class Trained:
     run: Run
 
     def sample(self, count: int) -> torch.Tensor:
-        """Positions (n,) of at most `count` items, drawn without repetition by the run's seed."""
+        """Positions (n,) of at most `count` audited items, drawn without repetition by the run's seed."""
         import torch
 
         from unbraid.data.order import key_of, shuffled
 
-        n = min(count, len(self.data))
-        return shuffled(len(self.data), key_of(int(self.run.facts["seed"]), "audit"), torch.arange(n))
+        items = len(self.data.audited)
+        return shuffled(items, key_of(int(self.run.facts["seed"]), "audit"), torch.arange(min(count, items)))
 
     def encode(self, indices: torch.Tensor, data: Dataset | None = None) -> Parts:
         """The parts of some items, of this run's data or of others."""
-        return encode(self.method, data or self.data, indices)
+        return encode(self.method, data or self.data.audited, indices)
 
 
 def load(folder: Path | str) -> Trained:
@@ -58,9 +58,9 @@ def load(folder: Path | str) -> Trained:
     if not (run.folder / "model.safetensors").exists():
         fix = f"go on with `unbraid train --resume {folder}`"
         raise RunError("a run that has finished training", got=f"status '{run.status}'", fix=fix, where=str(folder))
-    method, data = make(replace(request, start=None), run.facts.get("config"))
-    start_from(method, run.folder)
-    return Trained(method.eval(), data, run)
+    made = make(replace(request, start=None), run.facts)
+    start_from(made.method, run.folder)
+    return Trained(made.method.eval(), made.data, run)
 
 
 def encode(method: Method[Any], data: Dataset, indices: torch.Tensor, batch: int = 512) -> Parts:

@@ -141,12 +141,13 @@ def _train(run: Run, request: Request, progress: Progress, track: Track | None =
 
     device = device_for(request.device)
     request = located(request)
-    method, data = make(request, run.facts.get("config"))
+    made = make(request, run.facts)
+    method, data = made.method, made.data
     torch.set_num_threads(request.threads or run.facts.get("threads") or threads_for(method))
     if request.compile:
         check_compiler(device)
     began = time.monotonic()
-    facts = _facts(request, method, data, device)
+    facts = {**_facts(request, method, data, device), **({"given": made.given} if made.given else {})}
     first = _rank() == 0
     said = run.begin({**facts, "request": asdict(request)}) if first else []
     fit(

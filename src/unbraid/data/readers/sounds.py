@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unbraid.core.errors import DataError, need
+from unbraid.core.outcome import Sound
 from unbraid.data.dataset import MemoryDataset
 from unbraid.data.factors import FactorTable
 from unbraid.data.readers.check import check_finite, open_bytes, plain_size
@@ -100,6 +101,54 @@ def load_sound(path: Path) -> Float[Tensor, " t"]:
     before = (wanted - len(mixed)) // 2
     wave = torch.from_numpy(np.pad(mixed, (before, wanted - len(mixed) - before)))
     return resample(wave[None], RATE * SECONDS)[0]
+
+
+def read_sound(path: Path, seconds: float = 600.0) -> Sound:
+    """A whole WAV or FLAC file, its channels mixed.
+
+    Args:
+        path: The file.
+        seconds: The longest that is read.
+
+    Raises:
+        DataError: It is no sound, holds none, claims what cannot be, or is longer.
+    """
+    soundfile = need("soundfile", extra="audio")
+    if not path.is_file():
+        raise DataError("a WAV or FLAC file", got="no such file", where=str(path))
+    with open_bytes(path) as stream:
+        head = stream.read(4)
+    if not head.startswith(_HEADS):
+        raise _damaged(path, f"the first bytes {head!r}")
+    try:
+        with soundfile.SoundFile(str(path)) as file:
+            rate, channels, frames = int(file.samplerate), int(file.channels), int(file.frames)
+            if not (_SLOWEST <= rate <= _FASTEST and channels <= _CHANNELS and 1 <= frames <= seconds * rate):
+                got = f"{frames} samples of {channels} channels at {rate} a second"
+                raise DataError(f"a sound of at most {seconds:g} seconds", got=got, fix="cut it", where=str(path))
+            block = file.read(frames, dtype="float32", always_2d=True)
+    except DataError:
+        raise
+    except Exception as error:  # libsndfile has errors of its own, and its wrapper others
+        got = " ".join(str(getattr(error, "error_string", "") or type(error).__name__).split())[:80]
+        raise _damaged(path, got.rstrip(".").lower()) from None
+    if len(block) < frames:
+        raise _damaged(path, f"{len(block)} of {frames} samples")
+    check_finite(block, str(path))
+    return Sound(torch.from_numpy(block.mean(1, dtype=np.float64).astype(np.float32)), rate)
+
+
+def write_sound(path: Path, sound: Sound, suffix: str = ".wav") -> None:
+    """Write a WAV or FLAC file of 16 bits; what lies outside [-1, 1] is cut off.
+
+    Args:
+        path: The file.
+        sound: The recording.
+        suffix: ".wav" or ".flac", whatever the path is called.
+    """
+    soundfile = need("soundfile", extra="audio")
+    wave = sound.wave.detach().cpu().clamp(-1, 1).numpy()
+    soundfile.write(str(path), wave, sound.rate, "PCM_16", format=suffix[1:].upper())
 
 
 def _middle(file: Any, path: Path) -> tuple[int, np.ndarray]:

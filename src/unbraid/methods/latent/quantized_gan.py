@@ -105,7 +105,7 @@ class QuantizedInfoGAN(Autoencoder["QuantizedInfoGAN.Config"]):
         real = batch["x"]
         with torch.no_grad():
             z = self.draw(at.rand((len(real), self.config.latents)))
-            fake = self.make(z)
+            fake = self.generate(z)
         value, terms = self.judge(fake, z)
         penalty = gradient_penalty(lambda x: self.read(x)[0], real, fake, at.rand((len(real),)))
         return {"value": value - self.read(real)[0], "slope": (self.config.slope, penalty), **terms}
@@ -113,7 +113,7 @@ class QuantizedInfoGAN(Autoencoder["QuantizedInfoGAN.Config"]):
     def maker_loss(self, batch: Batch, at: At) -> Terms:
         """What the generator and the books descend; the latents drawn carry the books' gradient."""
         z = self.draw(at.rand((len(batch["x"]), self.config.latents)))
-        value, terms = self.judge(self.make(z), z)
+        value, terms = self.judge(self.generate(z), z)
         return {"value": -value, **terms}
 
     def judge(
@@ -133,7 +133,7 @@ class QuantizedInfoGAN(Autoencoder["QuantizedInfoGAN.Config"]):
         """Latents from uniform numbers in [0, 1): each takes the values of its book equally often."""
         return self.quantiser.draw(uniform) if self.config.quantise else uniform
 
-    def make(self, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch *item"]:
+    def generate(self, z: Float[Tensor, "batch latents"]) -> Float[Tensor, "batch *item"]:
         """The items of some latents."""
         made: Tensor = self.decoder(z).sigmoid()
         return made
@@ -155,4 +155,4 @@ class QuantizedInfoGAN(Autoencoder["QuantizedInfoGAN.Config"]):
     def sample(self, n: int, generator: torch.Generator) -> Float[Tensor, "n *item"]:
         """Items made of latents drawn evenly."""
         uniform = torch.rand(n, self.config.latents, generator=generator, device=generator.device)
-        return self.make(self.draw(uniform))
+        return self.generate(self.draw(uniform))

@@ -1,0 +1,129 @@
+"""The networks that a user hands to a method: where each comes from, and whether it is still the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unbraid.core.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from unbraid.core.given import Port
+    from unbraid.core.method import Method
+    from unbraid.data.dataset import Dataset
+
+STANDIN = "stand-in"
+
+
+@dataclass(frozen=True)
+class Handed:
+    """The networks of a run.
+
+    Attributes:
+        networks: By port.
+        sources: Port -> where it came from and a hash of its weights, as `run.json` keeps them.
+    """
+
+    networks: Mapping[str, nn.Module]
+    sources: Mapping[str, Mapping[str, str]]
+
+
+def hand_over(
+    cls: type[Method[Any]],
+    asked: Mapping[str, str],
+    data: Dataset,
+    seed: int,
+    recorded: Mapping[str, Mapping[str, str]] | None = None,
+) -> Handed:
+    """Open the networks for the ports of a method.
+
+    A source is the folder of a finished run, `package.module:function` (called with the fields of the data, it returns
+    a module), or `hf:NAME` of the library transformers (a name or a folder).
+
+    Args:
+        cls: The method class.
+        asked: Port -> source.
+        data: What a stand-in is trained for.
+        seed: Of the stand-ins.
+        recorded: What `run.json` says of an earlier start; a network that is another now is refused.
+
+    Raises:
+        ConfigError: There is no such port or source.
+        RunError: The network is not the one that the run was made with.
+    """
+    from unbraid.core.errors import nearest
+    from unbraid.core.given import weights_hash
+
+    ports = {port.name: port for port in cls.card.ports}
+    for name in asked:
+        if name not in ports:
+            fix = nearest(name, ports) if ports else f"{cls.card.name} takes no networks"
+            raise ConfigError("a network that the method takes", got=f"'{name}'", fix=fix, where="--given")
+    networks: dict[str, nn.Module] = {}
+    sources: dict[str, dict[str, str]] = {}
+    for name, port in ports.items():
+        source = asked.get(name, STANDIN if port.standin and not port.optional else "")
+        if not source:
+            continue
+        shape_only = port.stored and recorded is not None
+        networks[name] = _open(port, source, data, seed, shape_only)
+        now = {"source": source} if port.stored else {"source": source, "hash": weights_hash(networks[name])}
+        _same(name, now, (recorded or {}).get(name, now))
+        sources[name] = now
+    return Handed(networks, sources)
+
+
+def _same(name: str, now: Mapping[str, str], was: Mapping[str, str]) -> None:
+    if now.get("hash") != was.get("hash"):
+        fix = "put back the one that the run was trained with"
+        raise RunError(f"the network '{name}' with hash {was.get('hash')}", got=str(now.get("hash")), fix=fix)
+
+
+def _open(port: Port, source: str, data: Dataset, seed: int, shape_only: bool) -> nn.Module:
+    from unbraid.core.given import standin_of
+
+    if source == STANDIN:
+        standin = standin_of(port)
+        return standin.shape(data.fields) if shape_only else standin.make(data, seed)
+    if source.startswith("hf:"):
+        return _pretrained(source.removeprefix("hf:"))
+    if Path(source).is_dir():
+        from unbraid.verbs.trained import load
+
+        return load(source).method
+    if ":" in source:
+        return _made_by(source, data)
+    fix = "give the folder of a finished run, package.module:function, or hf:NAME"
+    raise ConfigError(port.help, got=f"'{source}'", fix=fix, where=f"--given {port.name}")
+
+
+def _pretrained(name: str) -> nn.Module:
+    from unbraid.core.errors import need
+
+    library = need("transformers", extra="hf")
+    try:
+        net: nn.Module = library.AutoModel.from_pretrained(name, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        got = " ".join(str(error).split())[:200]
+        raise ConfigError("a model of transformers", got=got, where=f"--given hf:{name}") from None
+    return net
+
+
+def _made_by(source: str, data: Dataset) -> nn.Module:
+    import importlib
+
+    from torch import nn
+
+    module, _, function = source.partition(":")
+    try:
+        make = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError("package.module:function", got=str(error), where=f"--given {source}") from None
+    net = make(data.fields)
+    if not isinstance(net, nn.Module):
+        raise ConfigError("a function that returns a module", got=type(net).__name__, where=f"--given {source}")
+    return net

@@ -1,0 +1,1 @@
+"""Random views of a batch as tensor functions, by modality."""
