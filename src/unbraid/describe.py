@@ -17,7 +17,7 @@ def describe(entry: Entry) -> str:
     """A method in plain text, for the terminal."""
     cls = entry.load()
     card = cls.card
-    lines = [f"{entry.name}: {card.title} ({card.paper}, {card.year})", card.summary, ""]
+    lines = [f"{entry.name}: {card.title} ({card.paper}, {card.year})", entry.summary, ""]
     lines += [f"parts:  {_parts(cls)}", f"can:    {', '.join(('encodes', *capabilities(cls)))}"]
     lines += [f"takes:  {port.name}: {port.help}" for port in card.ports]
     lines += [f"action: {a.name}: {a.summary}" for a in actions(cls).values()]

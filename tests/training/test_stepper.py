@@ -163,3 +163,58 @@ def test_the_generator_of_mps_is_seeded_too(monkeypatch):
         for step in (0, 1, 0):
             stepper._reseed(step, "auto:0")
     assert seeds[0] == seeds[2] != seeds[1]
+
+
+def test_views_are_the_same_for_one_step_and_reach_every_update():
+    from dataclasses import replace
+
+    from stubs import TwoUpdates
+
+    seen = []
+
+    def noisy(x, at):
+        shown = x + at.rand(x.shape)
+        seen.append(shown)
+        return shown
+
+    data = tiny_vectors()
+    method = build(TwoUpdates, TwoUpdates.Config(), data.fields)
+    [stage, *_] = method.stages()
+    [(name, stream)] = stage.feed.items()
+    stage = replace(stage, feed={name: replace(stream, views=noisy)})
+    batch = data.take(torch.arange(8))
+    for _ in range(2):
+        Stepper(method, stage, seed=3, steps=9).step(batch, 4)
+    Stepper(method, stage, seed=3, steps=9).step(batch, 5)
+    assert len(seen) == 3
+    assert torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[0], seen[2])
+    assert torch.equal(batch["x"], data.take(torch.arange(8))["x"])
+
+
+def test_a_step_hands_out_what_was_emitted_and_its_optimisers_memory():
+    from stubs import Stub, card
+
+    from unbraid.core.method import Optim, Update
+
+    class Emits(Stub):
+        card = card("emits")
+
+        def stages(self):
+            return [self.stage("fit", Update("fit", self.loss, lambda: [self.encoder, self.decoder], Optim()))]
+
+        def loss(self, batch, at):
+            at.emit("prediction", self.encoder(batch["x"]))
+            for slots in at.slots(self.encoder.weight):
+                slots["exp_avg"].zero_()
+                at.emit("forgot", torch.ones(()))
+            return {"error": self.error(batch["x"])}
+
+    data = tiny_vectors()
+    method = build(Emits, Emits.Config(), data.fields)
+    stepper = Stepper(method, method.stages()[0], seed=0, steps=9)
+    first = stepper.step(data.take(torch.arange(8)), 0)
+    assert set(first.outputs) == {"prediction"}
+    assert not first.outputs["prediction"].requires_grad
+    second = stepper.step(data.take(torch.arange(8)), 1)
+    assert set(second.outputs) == {"prediction", "forgot"}

@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints, overload
 
 from unbraid.core.errors import ConfigError, ContractError, nearest
 
@@ -55,7 +55,15 @@ class Action:
     changes: bool
 
 
-def action(function: F | None = None, /, *, changes: bool = False) -> Any:
+@overload
+def action(function: F, /) -> F: ...
+
+
+@overload
+def action(*, changes: bool = False, name: str = "") -> Callable[[F], F]: ...
+
+
+def action(function: F | None = None, /, *, changes: bool = False, name: str = "") -> Any:
     """Offer a method of a method to users.
 
     Every parameter must be annotated with int, float, bool, str, Path, a Literal, tuple[str, ...], `Source` (a data
@@ -65,10 +73,11 @@ def action(function: F | None = None, /, *, changes: bool = False) -> Any:
     Args:
         function: The function, where the decorator is used without options.
         changes: Whether it changes weights.
+        name: Its name on the command line; the function's where empty.
     """
 
     def mark(f: F) -> F:
-        setattr(f, _MARK, changes)
+        setattr(f, _MARK, (changes, name or f.__name__.replace("_", "-")))
         return f
 
     return mark if function is None else mark(function)
@@ -91,7 +100,7 @@ def actions(cls: type) -> Mapping[str, Action]:
     found = {}
     for name, function in inspect.getmembers(cls, callable):
         if hasattr(function, _MARK):
-            found[name.replace("_", "-")] = _read(cls, name, function)
+            found[getattr(function, _MARK)[1]] = _read(cls, name, function)
     return found
 
 
@@ -120,7 +129,8 @@ def _read(cls: type, name: str, function: Any) -> Action:
             raise ContractError("an annotation", got="none", where=f"{cls.__name__}.{name}({parameter.name})")
         found = Parameter(parameter.name, hints[parameter.name], parameter.default, helps.get(parameter.name, ""))
         parameters.append(found)
-    return Action(name.replace("_", "-"), name, doc.splitlines()[0], tuple(parameters), getattr(function, _MARK))
+    changes, called = getattr(function, _MARK)
+    return Action(called, name, doc.splitlines()[0], tuple(parameters), changes)
 
 
 def _arguments(doc: str) -> dict[str, str]:

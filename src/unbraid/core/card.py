@@ -24,6 +24,7 @@ class Card:
         number: The system's number among the 51, or None.
         summary: One sentence: what it learns and how.
         needs: Batch fields that the method reads.
+        wants: Batch fields that it reads where the data have them, to judge itself by.
         scope: What `encode` depends on: one item, its batch, or the whole data set.
         claim: What `unbraid verify` tests, in one sentence.
         extras: Optional dependencies.
@@ -40,6 +41,7 @@ class Card:
     number: int | None = None
     modality: tuple[str, ...] = ("image", "vector")
     needs: tuple[str, ...] = ("x",)
+    wants: tuple[str, ...] = ()
     scope: Literal["item", "batch", "data"] = "item"
     claim: str = ""
     extras: tuple[str, ...] = ()

@@ -30,9 +30,10 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "loudness": "(T,) float: A-weighted loudness",
         "feature": "(T, D) or (D,) float: what a frozen network says of the item",
         "token": "(T,) int: symbols of a sequence",
-        "state": "(T, S) float: what an agent sees",
+        "state": "(T, S) float or (T,) int: what an agent sees",
         "action": "(T, A) float or (T,) int: what it does",
         "reward": "(T,) float: what it gets",
+        "togo": "(T,) float: what it still gets from this step on, in all",
         "done": "(T,) bool: whether the episode ends here",
         "time": "(T,) int: steps since the episode began",
         "user": "() int: who",
@@ -54,12 +55,16 @@ class Field:
         dtype: "float32", "int64" or "bool".
         unit: Whether values lie in [0, 1], as images do.
         classes: Number of classes of an integer field.
+        names: What the entries of a row are called.
+        graph: What causes what among them, as text (see `unbraid.core.graph`).
     """
 
     shape: tuple[int, ...]
     dtype: str = "float32"
     unit: bool = False
     classes: int | None = None
+    names: tuple[str, ...] = ()
+    graph: str = ""
 
 
 class Fields(Mapping[str, Field]):
@@ -106,10 +111,22 @@ class Fields(Mapping[str, Field]):
         """Plain data for `run.json`."""
         return {
             name: {"shape": list(f.shape), "dtype": f.dtype, "unit": f.unit, "classes": f.classes}
+            | ({"names": list(f.names)} if f.names else {})
+            | ({"graph": f.graph} if f.graph else {})
             for name, f in self._fields.items()
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Mapping[str, Any]]) -> Fields:
         """The inverse of `to_json`."""
-        return cls(**{name: Field(**{**f, "shape": tuple(f["shape"])}) for name, f in data.items()})
+        read = {n: {**f, "shape": tuple(f["shape"]), "names": tuple(f.get("names", ()))} for n, f in data.items()}
+        return cls(**{name: Field(**facts) for name, facts in read.items()})
+
+
+def observation(fields: Fields | Batch) -> str:
+    """The field that an item is known by: `x`, or `wave` where there is no `x`.
+
+    >>> observation(Fields(wave=Field((8000,))))
+    'wave'
+    """
+    return "wave" if "wave" in fields and "x" not in fields else "x"

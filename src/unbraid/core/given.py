@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -203,7 +204,11 @@ class Hooked:
 
 
 def _hook(name: str, change: Write | None, kept: bool, seen: dict[str, Tensor]) -> Callable[..., Any]:
+    mine = threading.get_ident()
+
     def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        if threading.get_ident() != mine:  # another run of the same network, side by side
+            return None
         many = isinstance(output, tuple | list)
         value = output[0] if many else output
         value = value if change is None else change(value)
@@ -244,7 +249,13 @@ class Split(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """What the head is given."""
         seen: list[Tensor] = []
-        hook = self.head.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+        mine = threading.get_ident()  # others may run the same network at the same time
+
+        def listen(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if threading.get_ident() == mine:
+                seen.append(inputs[0])
+
+        hook = self.head.register_forward_pre_hook(listen)
         try:
             self.net(x)
         finally:

@@ -31,14 +31,25 @@ class Schedule:
     """The factor on a learning rate, a pure function of the step.
 
     Attributes:
-        kind: What happens after the warm-up: "constant", "linear" or "cosine" descent to `final`.
+        kind: What happens after the warm-up: "constant", "linear" or "cosine" descent to `final`, or "stairs": by the
+            factor `final` at every `stair` steps.
         warmup: Steps of linear ascent from 0.
-        final: The factor at the last step.
+        final: The factor at the last step, or that of a stair.
+        stair: Steps from one stair to the next.
+        hold: Share of the steps after the warm-up that pass before the descent begins.
+        restarts: Steps at which the rate falls to a tenth of what it would be, and rises again within `warmup` steps.
+        share: Share of the stage's steps that warm up; replaces `warmup` where it is above 0.
+        zero: Whether the first step of the warm-up has rate 0 instead of 1 / `warmup`.
     """
 
-    kind: Literal["constant", "linear", "cosine"] = "constant"
+    kind: Literal["constant", "linear", "cosine", "stairs"] = "constant"
     warmup: int = 0
     final: float = 0.0
+    hold: float = 0.0
+    restarts: tuple[int, ...] = ()
+    stair: int = 1
+    share: float = 0.0
+    zero: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,15 +66,19 @@ class Group:
 
     Attributes:
         match: A regular expression searched for in the dotted name of a parameter; the first group that matches wins.
+        dims: Only parameters of at most so many dimensions: 1 for biases and norms, which `match` cannot tell by name.
         lr: Learning rate; None inherits the optimiser's.
         weight_decay: Weight decay; None inherits.
         clip: Clipping of this group; None clips nothing.
+        trust: Trust coefficient of "lars"; 0 for plain steps, None inherits.
     """
 
     match: str
     lr: float | None = None
     weight_decay: float | None = None
     clip: Clip | None = None
+    dims: int | None = None
+    trust: float | None = None
 
 
 @dataclass(frozen=True)
@@ -71,18 +86,19 @@ class Optim:
     """An optimiser as data.
 
     Attributes:
-        kind: "adam", "adamw" (decay times learning rate) or "sgd".
+        kind: "adam", "adamw" (decay times learning rate), "sgd", or "lars" (see `unbraid.training.lars`).
         lr: Learning rate.
         betas: Decay rates of Adam's moments.
         eps: Adam's epsilon.
-        momentum: Momentum of "sgd".
+        momentum: Momentum of "sgd" and "lars".
+        trust: Trust coefficient of "lars".
         weight_decay: For parameters that no group matches.
         clip: For parameters that no group matches.
         schedule: Factor on every learning rate.
         groups: Exceptions.
     """
 
-    kind: Literal["adam", "adamw", "sgd"] = "adam"
+    kind: Literal["adam", "adamw", "sgd", "lars"] = "adam"
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -91,6 +107,7 @@ class Optim:
     clip: Clip | None = None
     schedule: Schedule = Schedule()
     groups: tuple[Group, ...] = ()
+    trust: float = 0.001
 
 
 @runtime_checkable
@@ -327,6 +344,8 @@ class Method(nn.Module, Generic[C]):
         given: The networks for the ports of `card.ports`.
 
     Attributes:
+        aliases: Other names, with the options that they stand for.
+        about: What an alias does, in one sentence, where the card's summary is not true of it.
         scaffold: Submodules that only training needs.
         eager: Submodules that `--compile` leaves as they are, because second derivatives go through them.
 
@@ -339,6 +358,7 @@ class Method(nn.Module, Generic[C]):
     Config: ClassVar[type] = NoOptions
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    about: ClassVar[Mapping[str, str]] = {}
     scaffold: ClassVar[tuple[str, ...]] = ()
     eager: ClassVar[tuple[str, ...]] = ()
 

@@ -15,7 +15,7 @@ from unbraid.core.action import actions
 from unbraid.core.card import Card
 from unbraid.core.config import from_json, override, to_json
 from unbraid.core.errors import ContractError, DataError
-from unbraid.core.fields import Field, Fields
+from unbraid.core.fields import Field, Fields, observation
 from unbraid.core.given import Given
 from unbraid.core.method import (
     Alone,
@@ -269,8 +269,8 @@ def _check_capabilities(s: _Subject) -> None:
     with torch.no_grad():
         parts = method.encode(batch)
         if isinstance(method, Decodes):
-            made = method.decode(parts)
-            _demand(made.shape == batch["x"].shape, f"decode to give {tuple(batch['x'].shape)}", tuple(made.shape))
+            made, wanted = method.decode(parts), batch[observation(batch)]
+            _demand(made.shape == wanted.shape, f"decode to give {tuple(wanted.shape)}", tuple(made.shape))
             one, other = parts.rows(slice(0, 3)), parts.rows(slice(3, 6))
             for spec in method.parts():
                 back = one.swap(other, spec.name)[0].swap(one.swap(other, spec.name)[1], spec.name)

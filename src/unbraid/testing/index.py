@@ -31,7 +31,7 @@ def entries() -> dict[str, dict[str, Any]]:
             found[name] = {
                 "target": target,
                 "overrides": dict(overrides),
-                "summary": card.summary,
+                "summary": cls.about.get(name, card.summary),
                 "year": card.year,
                 "parts": [spec.name for spec in tiny_method(cls, overrides).parts()],
             }
@@ -52,5 +52,6 @@ def _classes() -> Iterator[type[Method[Any]]]:
 
 
 if __name__ == "__main__":
+    text = rendered()  # before the file is touched, for the methods themselves may need it
     with open(str(files("unbraid.methods").joinpath("index.json")), "w", encoding="utf-8") as file:
-        file.write(rendered())
+        file.write(text)

@@ -10,24 +10,28 @@ from torch import Tensor, nn
 
 
 class EMA(nn.Module):
-    """A frozen twin; never in train mode, saved with the method that holds it.
+    """A frozen twin, saved with the method that holds it.
 
     Args:
         net: The network to follow.
         decay: Share of the old value that is kept at each `follow`.
         buffers: What happens to buffers such as running statistics: "copy" them, average them ("ema"), or let the
             twin keep its "own".
+        live: Whether the twin goes into train mode with its owner, to normalise by the batch; it never does otherwise.
     """
 
-    def __init__(self, net: nn.Module, decay: float, buffers: Literal["copy", "ema", "own"] = "copy") -> None:
+    def __init__(
+        self, net: nn.Module, decay: float, buffers: Literal["copy", "ema", "own"] = "copy", *, live: bool = False
+    ) -> None:
         super().__init__()
         self.twin = copy.deepcopy(net).requires_grad_(False).eval()
         self.decay = decay
         self.buffer_rule = buffers
+        self.live = live
 
     def train(self, mode: bool = True) -> EMA:
-        """Stays in eval mode whatever is asked."""
-        return super().train(False)
+        """Stays in eval mode whatever is asked, unless it is live."""
+        return super().train(mode and self.live)
 
     @torch.no_grad()
     def follow(self, net: nn.Module, decay: float | None = None) -> None:

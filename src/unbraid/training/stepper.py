@@ -15,6 +15,8 @@ from unbraid.core.errors import ConfigError, ContractError, NumericsError
 from unbraid.core.fields import Batch
 from unbraid.core.method import Alone, At, Clip, Group, Method, Optim, Stage, Terms, Update, World
 from unbraid.data.order import key_of
+from unbraid.nets.norm import together
+from unbraid.training.lars import LARS
 from unbraid.training.schedules import factor
 from unbraid.training.world import any_process, average_
 
@@ -147,7 +149,7 @@ class Stepper:
             torch.mps.manual_seed(mine)
 
     def _update(self, update: Update, batch: Batch, at: At) -> dict[str, Tensor]:
-        with self._autocast():
+        with self._autocast(), together(self.world):
             terms = update.loss(batch, at)
         if any_process(terms is None, self.world, self.device) or terms is None:
             return {}
@@ -219,7 +221,7 @@ class _Descent:
         self.parameters = list(chosen.values())
         self.names = [names[key] for key in chosen]
         self.optim = update.optim
-        self._group = [_group_of(name, update.optim) for name in self.names]
+        self._group = [_group_of(n, p, update.optim) for n, p in zip(self.names, self.parameters, strict=True)]
         self._clips = _clips(update.optim, self._group)
         self.optimizer = _optimizer(update.optim, self.parameters, self._group)
         self._base = [float(g["lr"]) for g in self.optimizer.param_groups]
@@ -264,8 +266,9 @@ def _flat(owners: Iterable[nn.Module | nn.Parameter]) -> Iterable[nn.Parameter]:
         yield from owner.parameters() if isinstance(owner, nn.Module) else [owner]
 
 
-def _group_of(name: str, optim: Optim) -> Group | None:
-    return next((g for g in optim.groups if re.search(g.match, name)), None)
+def _group_of(name: str, parameter: nn.Parameter, optim: Optim) -> Group | None:
+    fit = (g for g in optim.groups if g.dims is None or parameter.ndim <= g.dims)
+    return next((g for g in fit if re.search(g.match, name)), None)
 
 
 def _clips(optim: Optim, groups: Sequence[Group | None]) -> list[tuple[list[int], Clip]]:
@@ -281,8 +284,12 @@ def _optimizer(
         members = [p for p, g in zip(parameters, groups, strict=True) if g is owner]
         lr = optim.lr if owner is None or owner.lr is None else owner.lr
         decay = optim.weight_decay if owner is None or owner.weight_decay is None else owner.weight_decay
+        trust = optim.trust if owner is None or owner.trust is None else owner.trust
         if members:
             sets.append({"params": members, "lr": lr, "weight_decay": decay})
+            sets[-1] |= {"trust": trust} if optim.kind == "lars" else {}
+    if optim.kind == "lars":
+        return LARS(sets, momentum=optim.momentum)
     if optim.kind == "sgd":
         return torch.optim.SGD(sets, momentum=optim.momentum)
     kind = torch.optim.Adam if optim.kind == "adam" else torch.optim.AdamW

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _FILES = {"Source": "DATA", "Sound": "FILE"}
 """Annotations that are given as text: what a data set is called, or where a recording lies."""
 
+_ROWS = 12
+"""Most rows of a table that are said."""
+
 _KINDS = {"Findings": ".json", "Sound": ".wav", "Pictures": ".png", "Table": ".csv", "data": ".npz"}
 
 
@@ -107,8 +110,15 @@ def _call(trained: Trained, action: Action, values: dict[str, Any], out: Path | 
         raise ConfigError("--out with a new folder", got="none", fix=f"{action.name} changes the weights")
     read = {p.name: _read(trained, p, values[p.name]) for p in action.parameters}
     result = getattr(trained.method, action.function)(**read)
-    said = [] if result is None else _write(result, out, trained, action)
-    return said + ([_save(trained, action, out)] if action.changes and out is not None else [])
+    if action.changes and out is not None:
+        saved = _save(trained, action, out)
+        return [*([] if result is None else _write(result, _kept(result, out, action), out, action)), saved]
+    return [] if result is None else _write(result, out, trained.run.folder, action)
+
+
+def _kept(result: Any, run: Path, action: Action) -> Path:
+    """Where a changed run keeps what the change itself found."""
+    return _free(run / "applied", action.name, _KINDS.get(type(result).__name__, _KINDS["data"]))
 
 
 def _read(trained: Trained, parameter: Parameter, value: Any) -> Any:
@@ -129,18 +139,35 @@ def _read(trained: Trained, parameter: Parameter, value: Any) -> Any:
 
 
 def _data(trained: Trained, spec: str) -> Any:
-    """A data set by its spec, in the roles that the method needs and with the run's own roles and size."""
+    """A data set by its spec, with the run's own roles and size; it may lack roles that training needed.
+
+    For a method of waves a folder alone means the recordings in it, at the run's own rate.
+    """
+    from unbraid.core.errors import DataError
     from unbraid.data.catalog import open_data
-    from unbraid.data.wrapped import in_roles
+    from unbraid.data.readers.waves import open_waves
+    from unbraid.data.wrapped import ROLES, in_roles
     from unbraid.verbs.request import asked_for
 
+    if trained.data.rate and Path(spec).is_dir():
+        return open_waves(Path(spec), rate=trained.data.rate)
     request = asked_for(trained.run)
     data = open_data(spec, size=request.size, pattern=request.pattern)
     present = {role: factor for role, factor in request.role.items() if factor in [f.name for f in data.factors]}
-    return in_roles(data, [n for n in trained.method.card.needs if n != "label" or data.factors], present)
+    card = trained.method.card
+    needs = []
+    for field in card.needs:
+        try:
+            in_roles(data, [field], present)
+        except DataError:
+            if field not in ROLES:
+                raise
+        else:
+            needs.append(field)
+    return in_roles(data, needs, present, card.wants)
 
 
-def _write(result: Any, out: Path | None, trained: Trained, action: Action) -> list[str]:
+def _write(result: Any, out: Path | None, run: Path, action: Action) -> list[str]:
     from unbraid.core.outcome import Findings, Pictures, Sound, Table
     from unbraid.data.dataset import Dataset
 
@@ -151,12 +178,10 @@ def _write(result: Any, out: Path | None, trained: Trained, action: Action) -> l
             "an action that returns findings, a sound, pictures, a table or data", got=type(result).__name__
         )
     lines = spoken(result) if isinstance(result, Findings | Table) else []
-    to_folder = action.changes or out is None
-    path = _free(trained.run.folder / "applied", action.name, _KINDS[name]) if to_folder else out
-    assert path is not None
+    path = _free(run / "applied", action.name, _KINDS[name]) if out is None else out
     if path.suffix.lower() != _KINDS[name] and not (name == "Sound" and path.suffix.lower() == ".flac"):
         raise ConfigError(f"a file ending in {_KINDS[name]}", got=f"'{path.name}'", where="--out")
-    if isinstance(result, Findings | Table) and to_folder:
+    if isinstance(result, Findings | Table) and out is None:
         return lines
     path.parent.mkdir(parents=True, exist_ok=True)
     _store(result, path)
@@ -220,10 +245,12 @@ def spoken(result: Any) -> list[str]:
     from unbraid.core.outcome import Table
 
     if isinstance(result, Table):
-        rows = [tuple(result.columns), *result.rows()]
+        rows = [tuple(result.columns), *result.rows()[:_ROWS]]
         cells = [[f"{c:.4g}" if isinstance(c, float) else str(c) for c in row] for row in rows]
         widths = [max(len(row[i]) for row in cells) for i in range(len(result.columns))]
-        return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
+        more = len(result.rows()) - _ROWS
+        return [*lines, f"... and {more} more rows"] if more > 0 else lines
     width = max((len(name) for name in result.numbers), default=0)
     lines = []
     for name, value in result.numbers.items():

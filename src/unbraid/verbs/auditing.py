@@ -134,13 +134,16 @@ def audit_run(trained: Trained, ask: Question | None = None, progress: Progress 
     ask = ask or Question()
     indices = trained.sample(ask.samples)
     posterior = posterior_of(trained.method, data, indices) if isinstance(trained.method, Infers) else None
+    options = ask.options()
+    names = [f.name for f in data.factors]
+    own = {role: factor for role, factor in trained.data.roles.items() if factor in names}
     return audit(
         trained.encode(indices),
         data.table(indices),
         specs=trained.method.parts(),
         posterior=posterior,
         progress=told(progress) if progress else None,
-        **{"seed": int(trained.run.facts["seed"]), **ask.options()},
+        **{"seed": int(trained.run.facts["seed"]), **options, "roles": {**own, **options["roles"]}},
     )
 
 

@@ -139,7 +139,7 @@ def make(request: Request, facts: Mapping[str, Any] | None = None) -> Made:
     config = from_json(cls.Config, recorded["config"]) if "config" in recorded else config
     factors = Path(request.factors) if request.factors else None
     opened = open_data(request.data, size=request.size, factors=factors, pattern=request.pattern)
-    data = in_roles(opened, cls.card.needs, request.role)
+    data = in_roles(opened, cls.card.needs, request.role, cls.card.wants)
     handed = hand_over(cls, request.given, data, request.seed, recorded.get("given"))
     method = build(cls, config, data.fields, request.seed, handed.networks)
     if request.start:

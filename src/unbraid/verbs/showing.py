@@ -5,13 +5,16 @@ from __future__ import annotations
 
 def list_data() -> str:
     """The data sets that can be opened by name, and those below `UNBRAID_DATA`."""
-    from unbraid.data.catalog import published, sources
+    from unbraid.data.catalog import kinds, published, sources
 
     lines = []
     for source in [*sources(), *published()]:
         absent = "" if source.there else f"  [not here: unbraid data fetch {source.name}]"
         lines.append(f"{source.name:<10} {source.summary}{absent}")
         lines += [f"{'':<10}   {name}: {text}" for name, text in source.options.items()]
+    for kind in kinds():
+        lines.append(f"{kind.name}:PATH  {kind.summary}")
+        lines += [f"{'':<10}   {name}: {text}" for name, text in kind.options.items()]
     lines.append("hf:NAME    a data set of the Hugging Face hub, or a folder that save_to_disk wrote")
     lines.append(f"{'':<10}   split: its part (default train)")
     lines.append(f"{'':<10}   config: its configuration, where it has several")
@@ -26,12 +29,17 @@ def show_data(name: str, pattern: str | None = None) -> str:
     if _is_absent(name):
         return _describe(name)
     data = open_data(name, pattern=pattern)
-    lines = [f"{data.name}: {len(data):,} items", f"x: {tuple(data.fields['x'].shape)}"]
-    lines[1] += ", values in [0, 1]" if data.fields["x"].unit else ""
-    for factor in data.factors:
+    lines = [f"{data.name}: {len(data):,} items"]
+    for field, about in data.fields.items():
+        if field not in ("index", "factors", "known"):
+            told = [", values in [0, 1]" if about.unit else "", f", {about.classes} values" if about.classes else ""]
+            lines.append(f"{field}: {about.shape or 'one ' + about.dtype}{''.join(told)}")
+    if data.audited is not data:
+        lines.append(f"audited: {len(data.audited):,} {data.audited.name}")
+    for factor in data.audited.factors:
         values = ", ".join(factor.labels[:8]) + (", ..." if factor.size > 8 else "")
         lines.append(f"factor {factor.name}: {factor.kind}, {factor.size or 'any'} values  {values}")
-    if not data.factors:
+    if not data.audited.factors:
         lines.append("no factors: it can be trained on, not audited")
     return "\n".join([*lines, f"hash: {data.hash}"])
 

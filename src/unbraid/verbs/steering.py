@@ -81,25 +81,38 @@ def _free(folder: Path, stem: str) -> Path:
 
 
 def pictures(trained: Trained, found: Audit | None, *, items: int = 10, rows: int = 12) -> list[Path]:
-    """Reconstructions and traversals of a run that decodes, into its folder `pictures`."""
+    """Reconstructions of a run that decodes, and traversals or swaps, into its folder `pictures`.
+
+    Parts that are single numbers are traversed; where there are none, each part is swapped between pairs of items.
+    """
     from unbraid.core.method import Decodes
     from unbraid.steer import pictures as paint
-    from unbraid.steer.edit import traverse
+    from unbraid.steer.edit import swap, traverse
 
     method, data = trained.method, trained.data.audited
-    if not isinstance(method, Decodes):
+    if not isinstance(method, Decodes) or "x" not in data.fields:
         return []
-    folder = trained.run.folder / "pictures"
-    folder.mkdir(exist_ok=True)
     codes = trained.encode(trained.sample(2000))
     import torch
 
     with torch.no_grad():
         decoded = method.decode(codes.rows(slice(items)))
+    if "x" not in data.fields or tuple(decoded.shape[1:]) != data.fields["x"].shape:
+        return []  # what it decodes to is no observation: activations of a network that was given
+    folder = trained.run.folder / "pictures"
+    folder.mkdir(exist_ok=True)
     x = data.take(trained.sample(items))["x"]
     unit = data.fields["x"].unit
     made = [paint.write_reconstructions(folder / "reconstructions.png", x, decoded, unit=unit)]
     tracks = tracked(found)
+    specs = [spec for spec in method.parts() if spec.of is None]
+    if not any(spec.kind in ("fam", "sca") or (spec.classes and not spec.shape) for spec in specs):
+        half = min(items, codes.size) // 2
+        one, other = codes.rows(slice(half)), codes.rows(slice(half, 2 * half))
+        for spec in specs if half else ():
+            path = folder / f"swap-{spec.name}.png"
+            made.append(paint.write_png(path, swap(method, one, other, spec.name), rows=rows))
+        return made
     grid = traverse(method, codes.rows(slice(1)), codes)
     made.append(paint.write_png(folder / "traversals.png", grid, tracks, rows=rows))
     moving = traverse(method, codes.rows(slice(1)), codes, steps=16)

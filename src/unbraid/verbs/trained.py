@@ -76,6 +76,21 @@ def encode(method: Method[Any], data: Dataset, indices: torch.Tensor, batch: int
         return Parts.cat([method.encode(b).detach().to("cpu") for _, b in drawn])
 
 
+def _alike(source: Dataset, trained: Trained, spec: str) -> None:
+    """Refuse items that are not like those of the run.
+
+    Raises:
+        DataError: Naming what differs.
+    """
+    wanted, where = trained.data.audited.fields, f"--data {spec}"
+    if trained.method.card.scope == "data" and source.hash != trained.data.audited.hash:
+        raise DataError("the run's own data, of which the codes are made", got="others", where=where)
+    for name in ("x", "wave", "token", "state", "node"):
+        if name in wanted and source.fields[name] != wanted[name]:
+            got = f"{source.fields[name].shape}"
+            raise DataError(f"items of shape {wanted[name].shape} as in the run's data", got=got, where=where)
+
+
 def embed(
     folder: Path,
     data: str,
@@ -106,14 +121,12 @@ def embed(
     if out.suffix not in (".npz", ".csv", ".parquet"):
         raise ConfigError("a file ending in .npz, .csv or .parquet", got=f"'{out.name}'", where="--out")
     trained = load(folder)
-    wanted = trained.data.fields["x"]
     own = size if size is not None else trained.run.facts["request"].get("size")
-    source = open_data(data, size=own, pattern=pattern)
-    if source.fields["x"].shape != wanted.shape and size is None and len(wanted.shape) == 3:
-        source = open_data(data, size=wanted.shape[1], pattern=pattern) if ":" not in data else source
-    if source.fields["x"] != wanted:
-        got = f"{source.fields['x'].shape}"
-        raise DataError(f"items of shape {wanted.shape} as in the run's data", got=got, where=f"--data {data}")
+    source = open_data(data, size=own, pattern=pattern).audited
+    wanted = trained.data.audited.fields
+    if "x" in wanted and source.fields["x"].shape != wanted["x"].shape and size is None and len(wanted["x"].shape) == 3:
+        source = open_data(data, size=wanted["x"].shape[1], pattern=pattern) if ":" not in data else source
+    _alike(source, trained, data)
     indices = torch.arange(min(limit or len(source), len(source)))
     parts = trained.encode(indices, source)
     arrays = {name: parts.matrix(name).numpy() for name in parts}

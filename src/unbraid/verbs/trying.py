@@ -22,7 +22,7 @@ def tiny_data(cls: type[Method[Any]], *, images: bool = False) -> Dataset:
     from unbraid.data.wrapped import in_roles
 
     made = tiny_images if images or "vector" not in cls.card.modality else tiny_vectors
-    return in_roles(open_data(cls.card.tiny) if cls.card.tiny else made(), cls.card.needs, {})
+    return in_roles(open_data(cls.card.tiny) if cls.card.tiny else made(), cls.card.needs, {}, cls.card.wants)
 
 
 def tiny_config(cls: type[Method[Any]], overrides: Mapping[str, Any] | None = None) -> Any:
