@@ -36,6 +36,7 @@ from unbraid.data.catalog import open_data
 from unbraid.data.codes import read_codes, read_factors, write_codes
 from unbraid.data.factors import FactorTable
 from unbraid.data.official.places import open_official
+from unbraid.data.readers.sounds import read_sound
 from unbraid.training.checkpoints import Checkpoint, Checkpoints, Position, load_tensors, save_tensors
 from unbraid.training.runs import Run, Series
 from unbraid.verbs.request import asked_for
@@ -76,6 +77,7 @@ QUICK = 30
 RNG = np.random.default_rng(0)
 X, SITE = RNG.normal(size=(6, 3)).astype(np.float32), ["a", "b", "a", "c", "b", "a"]
 PIXELS = RNG.integers(0, 256, (6, 8, 8), dtype=np.uint8)
+FILM = RNG.integers(0, 256, (2, 3, 8, 8), dtype=np.uint8)
 IDX = struct.pack(">4B3I", 0, 0, 8, 3, 6, 8, 8) + PIXELS.tobytes()
 LABELS = struct.pack(">4BI", 0, 0, 8, 1, 6) + bytes([0, 1, 2, 3, 9, 200])
 TABLE = FactorTable.from_columns({"site": SITE, "age": [1.5, 2.0, None, 4.0, 0.1, 7.0]})
@@ -99,6 +101,29 @@ def picture(name, mode="RGB", **options):
         Image.fromarray(pixels).convert(mode).save(folder / name, **options)
 
     return make
+
+
+TAKEN = "user,item,rating,timestamp\na,x,4,10\na,y,2.5,11\nb,x,5,12\nb,y,3,13\nb,z,1,14\n"
+
+
+def films(folder):
+    text("ratings.dat", "1::02::8::10\n1::03::9::20\n2::02::7::30\n3::01::1::40\n")(folder)
+    text("movies.dat", "01::One (1915)::Drama|War\n02::Two (1916)::Comedy\n")(folder)
+    text("users.dat", "1::F::25::10::48067\n2::M::56::16::70072\n")(folder)
+
+
+def taken_parquet(folder):
+    import pyarrow
+    import pyarrow.parquet
+
+    columns = {"user": [1, 1, 2], "item": ["x", "y", "x"], "rating": [4.0, 2.5, 5.0], "time": [10, 11, 12]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), folder / "interactions.parquet")
+
+
+def interactions(folder):
+    data = open_data(f"interactions:{folder},rating=0,core=1")
+    data.take(torch.arange(len(data)))
+    data.audited.take(torch.arange(len(data.audited)))
 
 
 def run_folder(folder):
@@ -182,8 +207,36 @@ def data_of(name):
     return lambda folder: open_data(str(folder / name if name else folder))
 
 
+def clip(folder):
+    (folder / "one").mkdir()
+    picture("one/a.png")(folder)
+
+
+def clips_in(name):
+    return lambda folder: open_data(f"clips:{folder / name if name else folder},frames=2")
+
+
+def waves_of(options):
+    return lambda folder: open_data(f"waves:{folder}{options}").take(torch.arange(1))
+
+
 def factors_of(name):
     return lambda folder: read_factors(folder / name, list("uvwxyz"), 6)
+
+
+def steps_of(name):
+    def read(folder):
+        data = open_data(f"trajectories:{folder / name},past=2,future=2")
+        data.take(torch.arange(2) % len(data))
+
+    return read
+
+
+def walks(folder):
+    """The same walks as a table of numbers."""
+    pandas = pytest.importorskip("pandas")
+    (folder / "walks.csv").write_text(WALKS)
+    pandas.read_csv(folder / "walks.csv").to_parquet(folder / "a.parquet")
 
 
 def codes_of(name):
@@ -195,6 +248,21 @@ def sound(name, subtype="PCM_16"):
         soundfile.write(folder / name, RNG.uniform(-0.5, 0.5, (400, 2)), 8000, subtype=subtype)
 
     return make
+
+
+def capture(folder):
+    pairs = RNG.normal(size=(60, 2)).astype("<f4")
+    (folder / "a.sigmf-data").write_bytes(pairs.tobytes())
+    about = {"core:datatype": "cf32_le", "core:hw": "sdr", "lab:sender": {"model": "b", "power": 1.5}}
+    starts = [{"core:sample_start": s, "core:frequency": 2.4e9 + s} for s in (0, 30)]
+    notes = [{"core:sample_start": s, "core:sample_count": 20, "core:label": f"l{s}"} for s in (0, 20, 35)]
+    document = {"global": about, "captures": starts, "annotations": notes}
+    (folder / "a.sigmf-meta").write_text(json.dumps(document))
+
+
+def iq_of(name):
+    options = ",samples=10" if "sigmf" in name else ""
+    return lambda folder: open_data(f"iq:{folder / name}{options}")
 
 
 def official(name):
@@ -216,6 +284,12 @@ PLAIN = "file,x,site:categorical,age:continuous\nu,1,a,1.5\nv,2,b,\nw,1,a,-2e3\n
 CODES = 'id,z_0,z_1,factor:s\n"u",1,2,x\nv,3,4e5,\nw,.5,-1,"x,\ny"\n'
 NPY = {"x": X, "site": np.array(SITE), "factors": np.zeros((6, 2)), "ids": np.array(list("uvwxyz"))}
 
+STEPS = {"observations": X, "actions": np.array([0, 1, 1, 0, 1, 0]), "rewards": X[:, 0]}
+PADDED = {name: column.reshape(2, 3, *column.shape[1:]) for name, column in STEPS.items()}
+ENDS = np.array([0, 0, 1, 0, 0, 1], dtype=bool)
+WALKS = "episode,state_0,state_1,action,reward,done,factor:site\nu,1,2,0,.5,0,a\nu,3,4e5,1,-1,1,b\nv,0,0,2,1,0,\n"
+
+
 READERS = (
     Reader("npy", "a.npy", lambda f: np.save(f / "a.npy", X), data_of("a.npy")),
     Reader("npy images", "a.npy", lambda f: np.save(f / "a.npy", PIXELS), data_of("a.npy")),
@@ -223,6 +297,11 @@ READERS = (
     Reader("npy factors", "a.npy", lambda f: np.save(f / "a.npy", X), factors_of("a.npy")),
     Reader("npz", "a.npz", lambda f: npz(f, **NPY), data_of("a.npz")),
     Reader("npz images", "a.npz", lambda f: npz(f, imgs=PIXELS, latents_classes=np.zeros((6, 2))), data_of("a.npz")),
+    Reader("npz trajectories", "a.npz", lambda f: npz(f, **STEPS, terminals=ENDS), steps_of("a.npz")),
+    Reader("npz trajectories by offsets", "a.npz", lambda f: npz(f, **STEPS, offsets=[0, 4, 6]), steps_of("a.npz")),
+    Reader("npz padded trajectories", "a.npz", lambda f: npz(f, **PADDED, valid=np.ones((2, 3))), steps_of("a.npz")),
+    Reader("csv trajectories", "a.csv", text("a.csv", WALKS), steps_of("a.csv"), grammar=table),
+    Reader("parquet trajectories", "a.parquet", walks, steps_of("a.parquet")),
     Reader("npz codes", "a.npz", codes(".npz"), codes_of("a.npz")),
     Reader("npz factors", "a.npz", codes(".npz"), factors_of("a.npz")),
     Reader("npz array", "a.npz", lambda f: npz(f, x=X), data_of("a.npz"), member, archive),
@@ -269,8 +348,22 @@ READERS = (
         lambda f: [picture("a.png")(f), text("factors.csv", "file,site,age\na.png,x,2.5\nb.png,y,\n")(f)],
         data_of(""),
     ),
+    Reader("clips frame", "one/a.png", clip, clips_in("")),
+    Reader(
+        "clips factors", "factors.csv", lambda f: [clip(f), text("factors.csv", "file,site\none,x\n")(f)], clips_in("")
+    ),
+    Reader("clips npy", "a.npy", lambda f: np.save(f / "a.npy", FILM), clips_in("a.npy")),
+    Reader("clips npz", "a.npz", lambda f: npz(f, clips=FILM, site=np.array(["a", "b"])), clips_in("a.npz")),
+    Reader("clips npz array", "a.npz", lambda f: npz(f, x=FILM), clips_in("a.npz"), member, archive),
     *(Reader(f"sound {s}", f"a.{s}", sound(f"a.{s}"), data_of("")) for s in ("wav", "flac")),
     Reader("sound wav of floats", "a.wav", sound("a.wav", "FLOAT"), data_of("")),
+    *(Reader(f"waves {s}", f"a.{s}", sound(f"a.{s}"), waves_of("")) for s in ("wav", "flac")),
+    Reader("waves of a rate", "a.wav", sound("a.wav", "FLOAT"), waves_of(",rate=6000,seconds=0.1")),
+    Reader("recording", "a.wav", sound("a.wav", "PCM_24"), lambda f: read_sound(f / "a.wav")),
+    Reader("sigmf meta", "a.sigmf-meta", capture, iq_of("a.sigmf-meta")),
+    Reader("sigmf data", "a.sigmf-data", capture, iq_of("a.sigmf-data")),
+    Reader("iq npy", "a.npy", lambda f: np.save(f / "a.npy", X + 1j * X), iq_of("a.npy")),
+    Reader("iq npz", "a.npz", lambda f: npz(f, x=X + 1j * X, device=np.array(SITE)), iq_of("a.npz")),
     *(Reader(f"official {n}", SMALL[n].files[0].name, *official(n)) for n in sorted(SMALL)),
     Reader("official smallnorb labels", SMALL["smallnorb"].files[1].name, *official("smallnorb")),
     Reader(
@@ -280,6 +373,16 @@ READERS = (
         gzip.decompress,
         partial(gzip.compress, mtime=0),
     ),
+    *(Reader(f"interactions {n}", f"{n}.dat", films, interactions) for n in ("ratings", "movies", "users")),
+    Reader("interactions csv", "ratings.csv", text("ratings.csv", TAKEN), interactions, grammar=table),
+    Reader(
+        "interactions csv items",
+        "items.csv",
+        lambda f: [text("ratings.csv", TAKEN)(f), text("items.csv", "item,title,genres\nx,The X,Drama|War\n")(f)],
+        interactions,
+        grammar=table,
+    ),
+    Reader("interactions parquet", "interactions.parquet", taken_parquet, interactions),
     Reader("run.json", "run/run.json", run_folder, run_json),
     Reader("series.jsonl", "run/series.jsonl", run_folder, series),
     Reader("checkpoint position", "run/checkpoints/fit-solve-2/position.json", run_folder, checkpoints),

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from unbraid.core.errors import DataError, nearest
+from unbraid.data import worlds
 from unbraid.data.codes import PLAIN, factors_of_npz, ids_of_npz, read_codes, read_factors
 from unbraid.data.dataset import Dataset, MemoryDataset
 from unbraid.data.official.registry import Official, named, official
@@ -19,6 +20,7 @@ from unbraid.data.readers import folders, idx
 from unbraid.data.readers.arrays import Npz, names_of, read_npy
 from unbraid.data.readers.check import LIMIT, brief
 from unbraid.data.readers.observations import observations
+from unbraid.data.worlds import Option
 
 _IN_FOLDERS = (".wav", ".flac", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -40,104 +42,28 @@ class Source:
     there: bool = True
 
 
-def _sprites(**options: Any) -> Dataset:
-    from unbraid.data.made.sprites import Sprites
-
-    return Sprites(**options)
-
-
-def _scenes(**options: Any) -> Dataset:
-    from unbraid.data.made.scenes import Scenes
-
-    return Scenes(**options)
-
-
-def _discs() -> Dataset:
-    from unbraid.data.made.discs import Discs
-
-    return Discs()
-
-
-def _digits(**options: Any) -> Dataset:
-    from unbraid.data.digits import digits
-
-    return digits(**options)
-
-
-@dataclass(frozen=True)
-class _Option:
-    """How one option is read: its kind, its default, and the values it may take."""
-
-    kind: type
-    default: Any
-    allowed: tuple[Any, ...] = ()
-    help: str = ""
-
-
-@dataclass(frozen=True)
-class _Made:
-    open: Callable[..., Dataset]
-    summary: str
-    options: Mapping[str, _Option]
-
-
-_MADE: Mapping[str, _Made] = {
-    "sprites": _Made(
-        _sprites,
-        "737,280 drawn shapes with the factors of dSprites: shape 3, scale 6, orientation 40 (circular; readable up to "
-        "a shape's symmetry only), x 32, y 32",
-        {
-            "size": _Option(int, 32, (16, 32, 64)),
-            "colour": _Option(bool, False, (True, False), "adds the circular factor hue 8"),
-            "correlated": _Option(float, 0.0, help="a number from 0 to below 1: how strongly x and scale go together"),
-        },
-    ),
-    "scenes": _Made(
-        _scenes,
-        "480,000 rendered rooms with the factors of Shapes3D: floor, wall and object hue 10 each (circular), scale 8, "
-        "shape 4, orientation 15",
-        {"size": _Option(int, 32, (16, 32, 64))},
-    ),
-    "discs": _Made(_discs, "720 images of one disc, 16x16: x 6, y 6, radius 4, brightness 5", {}),
-    "digits": _Made(
-        _digits,
-        "scikit-learn's 1,797 handwritten digits, with the factor digit",
-        {"size": _Option(int, 16, (8, 16, 32))},
-    ),
-}
-
-
-def _published_options(name: str, entries: tuple[Official, ...]) -> Mapping[str, _Option]:
+def _published_options(name: str, entries: tuple[Official, ...]) -> Mapping[str, Option]:
     first = entries[0]
     sizes = tuple(sorted({16, 32, 64, first.shape[0]}))
-    options = {"size": _Option(int, first.size, sizes)}
+    options = {"size": Option(int, first.size, sizes)}
     if len(entries) > 1:
-        options["variant"] = _Option(str, first.variant, tuple(e.variant for e in entries))
-    return {**options, "folder": _Option(str, f"{name} below UNBRAID_DATA", help="where its files are")}
+        options["variant"] = Option(str, first.variant, tuple(e.variant for e in entries))
+    return {**options, "folder": Option(str, f"{name} below UNBRAID_DATA", help="where its files are")}
 
 
 _PUBLISHED = {name: _published_options(name, entries) for name, entries in named().items()}
-_NAMES = (*_MADE, *_PUBLISHED)
+_NAMES = (*worlds.MADE, *_PUBLISHED)
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """A kind of files that must be named: `KIND:PATH,OPTION=VALUE`."""
-
-    open: Callable[..., Dataset]
-    summary: str
-    options: Mapping[str, _Option]
-    takes: tuple[str, ...] = ()  # of "factors" and "pattern", those that the opener knows, too
-
-
-_KINDS: Mapping[str, _Kind] = {}
-KINDS = tuple(_KINDS)
+KINDS = tuple(worlds.KINDS)
 """The words that say what kind of files a path leads to."""
 
 
 def kinds() -> list[Source]:
     """What can be opened as `KIND:PATH`."""
-    return [Source(name, k.summary, {n: _describe(o) for n, o in k.options.items()}) for name, k in _KINDS.items()]
+    return [
+        Source(name, k.summary, {n: _describe(o) for n, o in k.options.items()}) for name, k in worlds.KINDS.items()
+    ]
 
 
 def sources() -> list[Source]:
@@ -146,7 +72,7 @@ def sources() -> list[Source]:
     >>> [s.name for s in sources()][:3]
     ['sprites', 'scenes', 'discs']
     """
-    return [Source(name, m.summary, {k: _describe(o) for k, o in m.options.items()}) for name, m in _MADE.items()]
+    return [Source(name, m.summary, {k: _describe(o) for k, o in m.options.items()}) for name, m in worlds.MADE.items()]
 
 
 def published() -> list[Source]:
@@ -214,6 +140,8 @@ def open_data(
       `read_codes`.
     - `.csv`, `.parquet`: columns of numbers are the observation, `id` and `factor:NAME` what they say.
     - IDX files such as MNIST's, or the folder they are in.
+    - `trajectories:PATH,past=20,future=20`: see `unbraid.data.readers.trajectories`.
+    - `KIND:PATH,option=value`, see `kinds`: `waves:PATH,rate=8000,seconds=1` for a folder of sounds as waves.
 
     Args:
         spec: The name or path.
@@ -239,15 +167,15 @@ def open_data(
             raise DataError("a factor file only with your own data", got=str(factors), where=f"--data {name}")
         if pattern is not None:
             raise _no_names(spec)
-        return _open_made(name, tail, size) if name in _MADE else _open_published(spec, size, memory)
+        return _open_made(name, tail, size) if name in worlds.MADE else _open_published(spec, size, memory)
     if name == "hf":
         from unbraid.data.readers.hub import open_hub
 
         if pattern is not None:
             raise _no_names(spec)
         return open_hub(spec, tail, size, factors, memory)
-    if name in _KINDS:
-        return _open_kind(name, tail, factors, pattern)
+    if name in worlds.KINDS:
+        return _open_kind(name, tail, size, factors, pattern)
     path = _find(spec)
     if path.is_dir():
         return _open_folder(spec, path, size, factors, pattern, memory)
@@ -256,13 +184,17 @@ def open_data(
     return _open_file(spec, path, size, factors, limit)
 
 
-def _open_kind(name: str, tail: str, factors: Path | None, pattern: str | None) -> Dataset:
+def _open_kind(name: str, tail: str, size: int | None, factors: Path | None, pattern: str | None) -> Dataset:
     where, _, rest = tail.partition(",")
-    options = _read_options(name, rest, _KINDS[name].options)
-    given = {k: v for k, v in {"factors": factors, "pattern": pattern}.items() if v is not None}
-    for option in given.keys() - {*_KINDS[name].takes}:
+    known = worlds.KINDS[name].options
+    options = _read_options(name, rest, known)
+    asked = {"size": size, "factors": factors, "pattern": pattern}
+    given = {option: value for option, value in asked.items() if value is not None}
+    for option in given.keys() - {*worlds.KINDS[name].takes, *({"size"} & known.keys())}:
         raise DataError(f"no --{option} with {name}", got=str(given[option]), where=f"--{option}")
-    return _KINDS[name].open(_find(where), **options, **given)
+    for option in given.keys() & options.keys():
+        raise DataError(f"{option} once", got=f"--{option}, and {option}= in the name", where=f"--data {name}")
+    return worlds.KINDS[name].open(_find(where), **options, **given)
 
 
 def _find(spec: str) -> Path:
@@ -374,12 +306,14 @@ def _with_factors(data: MemoryDataset, factors: Path | None) -> MemoryDataset:
 
 
 def _open_made(name: str, tail: str, size: int | None) -> Dataset:
-    made = _MADE[name]
+    made = worlds.MADE[name]
     options = _read_options(name, tail, made.options)
     if size is not None and "size" not in made.options:
         raise DataError("no size", got=str(size), fix=f"{name} has one size only", where="--size")
     if size is not None and "size" not in options:
         options["size"] = _read_value(name, "size", str(size), made.options["size"])
+    if "folder" in options:
+        options["folder"] = _folder(name, options["folder"])
     return made.open(**options)
 
 
@@ -392,7 +326,7 @@ def _open_published(spec: str, size: int | None, memory: int) -> Dataset:
     return open_official(entry, folder, asked, memory)
 
 
-def _read_options(name: str, tail: str, known: Mapping[str, _Option]) -> dict[str, Any]:
+def _read_options(name: str, tail: str, known: Mapping[str, Option]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for item in filter(None, (part.strip() for part in tail.split(","))):
         key, equals, text = (part.strip() for part in item.partition("="))
@@ -409,7 +343,7 @@ def _read_options(name: str, tail: str, known: Mapping[str, _Option]) -> dict[st
     return options
 
 
-def _read_value(name: str, key: str, text: str, option: _Option) -> Any:
+def _read_value(name: str, key: str, text: str, option: Option) -> Any:
     readers: Mapping[type, Callable[[str], Any]] = {bool: _read_bool, int: int, float: float, str: str}
     try:
         value = readers[option.kind](text)
@@ -427,7 +361,7 @@ def _read_bool(text: str) -> bool:
     return words[text.lower()]
 
 
-def _describe(option: _Option) -> str:
+def _describe(option: Option) -> str:
     allowed = ", ".join(str(v).lower() for v in option.allowed)
     what = "; ".join(filter(None, (f"one of {allowed}" if allowed else "", option.help)))
     default = str(option.default)

@@ -29,6 +29,7 @@ class Dataset(ABC):
         slow: Whether `take` reads a disk, so that a loader should run ahead of it.
         notes: What a reader of results should know of these data, a sentence each.
         roles: Batch field -> the factor that fills it, where these data have a natural one (see `wrapped.in_roles`).
+        rate: Samples a second of the field `wave`, where there is one.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Dataset(ABC):
     slow: bool = False
     notes: tuple[str, ...] = ()
     roles: Mapping[str, str] = {}
+    rate: int | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -161,7 +163,8 @@ def describe(shape: Sequence[int], factors: Sequence[Factor], *, unit: bool) -> 
     """The `Fields` of a data set with observations of this shape and these factors."""
     fields: dict[str, Field] = {"x": Field(tuple(shape), unit=unit), "index": Field((), "int64")}
     if factors:
-        fields |= {"factors": Field((len(factors),)), "known": Field((len(factors),), "bool")}
+        names = tuple(f.name for f in factors)
+        fields |= {"factors": Field((len(factors),), names=names), "known": Field((len(factors),), "bool", names=names)}
     return Fields(**fields)
 
 

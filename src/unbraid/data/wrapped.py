@@ -26,7 +26,7 @@ class Wrapped(Dataset):
     def __init__(self, data: Dataset) -> None:
         self.inner = data
         self.name, self.fields, self.factors = data.name, data.fields, data.factors
-        self.slow, self.notes, self.roles = data.slow, data.notes, data.roles
+        self.slow, self.notes, self.roles, self.rate = data.slow, data.notes, data.roles, data.rate
 
     def __len__(self) -> int:
         return len(self.inner)
@@ -108,7 +108,7 @@ class InRoles(Wrapped):
         return content_hash({"of": self.inner.hash, "roles": sorted(self._columns.items())})
 
 
-def in_roles(data: Dataset, needs: Sequence[str], asked: Mapping[str, str]) -> Dataset:
+def in_roles(data: Dataset, needs: Sequence[str], asked: Mapping[str, str], wants: Sequence[str] = ()) -> Dataset:
     """The data set with the fields that a method needs taken from factors.
 
     A role goes to the factor that was asked for, else to the one the data set names, else to the one of that name; the
@@ -118,6 +118,7 @@ def in_roles(data: Dataset, needs: Sequence[str], asked: Mapping[str, str]) -> D
         data: The data set.
         needs: Fields that a method reads.
         asked: Role -> factor, as a user said.
+        wants: Fields that it reads where some factor can take that role.
 
     Raises:
         ConfigError: A role or factor that is not there.
@@ -130,16 +131,29 @@ def in_roles(data: Dataset, needs: Sequence[str], asked: Mapping[str, str]) -> D
     for role in asked:
         if role not in ROLES:
             raise ConfigError("one of " + ", ".join(ROLES), got=f"'{role}'", fix=nearest(role, ROLES), where="--role")
-    wanted = [r for r in ROLES if r in asked or (r in needs and r not in data.fields)]
+    could = [r for r in wants if r in ROLES and _can_take(data, r)]
+    wanted = [r for r in ROLES if r in asked or (r in (*needs, *could) and r not in data.fields)]
     chosen = {role: _factor(data, role, asked.get(role)).name for role in wanted}
     return InRoles(data, chosen) if chosen else data
 
 
-def _factor(data: Dataset, role: str, asked: str | None) -> Factor:
-    known = {f.name: f for f in data.factors}
+def _can_take(data: Dataset, role: str) -> bool:
+    """Whether a factor takes the role by itself."""
+    factor = next((f for f in data.factors if f.name == _guess(data, role)), None)
+    return factor is not None and factor.size > 0 and data.observed(factor.name)
+
+
+def _guess(data: Dataset, role: str) -> str | None:
+    """The name of the factor that takes a role where nobody says which."""
+    known = [f.name for f in data.factors]
     unordered = [f.name for f in data.factors if f.kind == "categorical"]
     guesses = [data.roles.get(role), role, unordered[0] if role == "label" and len(unordered) == 1 else None]
-    name = asked or next((g for g in guesses if g in known), None)
+    return next((g for g in guesses if g in known), None)
+
+
+def _factor(data: Dataset, role: str, asked: str | None) -> Factor:
+    known = {f.name: f for f in data.factors}
+    name = asked or _guess(data, role)
     if name is None:
         fix = f"say which with --role {role}=FACTOR" if known else "give some with --factors FILE"
         raise DataError(f"a factor that is the {role}", got=f"the factors {', '.join(known) or 'none'}", fix=fix)

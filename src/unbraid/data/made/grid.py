@@ -23,11 +23,11 @@ class FactorGrid(Dataset):
     Args:
         name: The name it was opened by, with options.
         factors: The factors, none of them continuous.
-        shape: Shape (C, H, W) of an image.
+        shape: Shape of an observation, (C, H, W) of an image.
         version: Counted up whenever the same index comes to look different.
     """
 
-    def __init__(self, name: str, factors: Sequence[Factor], shape: tuple[int, int, int], version: int) -> None:
+    def __init__(self, name: str, factors: Sequence[Factor], shape: tuple[int, ...], version: int) -> None:
         self.name = name
         self.factors = tuple(factors)
         self.fields = describe(shape, self.factors, unit=True)
