@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -118,8 +119,10 @@ def test_one_seed_has_no_interval(fast):
     assert [r.verdict for r in rows[1:]] == ["not decided"] * 4
 
 
-def test_every_method_of_ours_has_a_claim():
-    ours = [name for name, entry in catalog().items() if entry.target.startswith("unbraid.")]
+def test_every_method_of_ours_that_claims_something_has_a_claim():
+    own = {name: e for name, e in catalog().items() if e.target.startswith("unbraid.") and not e.overrides}
+    ours = [name for name, entry in own.items() if entry.load().card.claim]
+    assert {"qlae", "barlow-twins", "deyo", "dccf"} <= {*ours}
     assert set(ours) <= set(claimed())
     for name in ours:
         claim = claim_of(name)
@@ -170,3 +173,19 @@ def test_an_unknown_metric_is_named():
     wrong = Claim("ae", "", "discs", (Arm("ae", "ae"),), (Contrast("x", "mgi", "ae", 0.0),))
     with pytest.raises(ConfigError, match="did you mean 'mig'"):
         run([("ae", wrong)])
+
+
+def test_an_arm_may_have_data_of_its_own_and_is_left_out_without_them():
+    other = Arm("digits", "vae", data="digits:size=8")
+    missing = Arm("missing", "vae", data="no-such-folder/no-such-file.csv")
+    contrasts = (
+        Contrast("Eight pixels wide.", "width", "digits", 8.0, expect="same"),
+        Contrast("Sixteen.", "width", "vae", 16.0, expect="same"),
+        Contrast("Not there.", "width", "missing", 8.0),
+        Contrast("Nor against it.", "width", "vae", "missing"),
+    )
+    width = Metric("Pixels in a row.", lambda arm: float(arm.data.fields["x"].shape[-1]))
+    claim = replace(FAST, arms=(*FAST.arms, other, missing), contrasts=contrasts, gates=None, metrics={"width": width})
+    rows = run([("ada-gvae", claim)])
+    assert [row.claim for row in rows] == ["Eight pixels wide.", "Sixteen."]
+    assert all(row.verdict == "holds" for row in rows)

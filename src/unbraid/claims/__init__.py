@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unbraid.core.catalog import catalog, find
+from unbraid.core.catalog import Entry, catalog, find
 from unbraid.core.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def verify_command(
 
 def claimed() -> list[str]:
     """The names of the catalog that can be verified."""
-    return [name for name in catalog() if _module(name) is not None]
+    return [name for name, entry in catalog().items() if _module(name) and _claims(name, entry)]
 
 
 def claim_of(name: str) -> Claim:
@@ -97,6 +97,9 @@ def claim_of(name: str) -> Claim:
     if module is None:
         raise ConfigError("a method that has a claim", got=f"'{name}'", fix=nearest(name, claimed()))
     claim: Claim = importlib.import_module(module).CLAIM
+    if not _claims(name, find(name)):
+        fix = f"run `unbraid verify {claim.method}`, which may have it among its arms"
+        raise ConfigError("a method with a claim of its own", got=f"'{name}', a variant", fix=fix)
     return claim
 
 
@@ -110,6 +113,12 @@ def seeds_of(text: str) -> list[int]:
     if not all(word.isdecimal() and word.isascii() for word in words) or len(set(map(int, words))) < len(words):
         raise ConfigError("different whole numbers separated by commas", got=f"'{text}'", where="--seeds")
     return [int(word) for word in words]
+
+
+def _claims(name: str, entry: Entry) -> bool:
+    """Whether a name is a method's own, or that of an alias which claims the same."""
+    module = _module(name)
+    return not entry.overrides or (module is not None and name in importlib.import_module(module).CLAIM.aliases)
 
 
 def _module(name: str) -> str | None:

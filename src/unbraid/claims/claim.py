@@ -40,11 +40,14 @@ class Arm:
         name: As contrasts call it.
         method: A name of the catalog.
         changes: Options that differ from the defaults, on top of the claim's.
+        data: What `open_data` takes, instead of the claim's. Where these are not there, the contrasts of this arm are
+            left out.
     """
 
     name: str
     method: str
     changes: Mapping[str, Any] = field(default_factory=dict)
+    data: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,7 @@ class Claim:
         seeds: Of the arms.
         metrics: Metrics that no other claim needs.
         note: What a reader must know to judge it.
+        aliases: Other names of the method's catalog entry that claim the same; their options then apply to its arms.
     """
 
     method: str
@@ -142,6 +146,7 @@ class Claim:
     seeds: tuple[int, ...] = SEEDS
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     note: str = ""
+    aliases: tuple[str, ...] = ()
 
     def arm(self, name: str) -> Arm:
         """The arm of a name."""

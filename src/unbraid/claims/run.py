@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -15,7 +15,7 @@ from unbraid.claims.scoring import METRICS, Trained
 from unbraid.claims.verdict import judge, judge_gate
 from unbraid.core.catalog import find
 from unbraid.core.config import override
-from unbraid.core.errors import ConfigError, nearest
+from unbraid.core.errors import ConfigError, DataError, nearest
 from unbraid.core.method import Method
 from unbraid.data.catalog import open_data
 from unbraid.data.dataset import Dataset
@@ -66,6 +66,7 @@ def run(
         progress: Who is told how far it is.
     """
     gates = {name: _gates(name, claim) for name, claim in claims}
+    claims = [(name, _possible(claim)) for name, claim in claims]
     wanted: dict[Job, dict[str, Metric]] = {}
     for name, claim in claims:
         for seed in seeds or claim.seeds:
@@ -80,6 +81,18 @@ def run(
     return rows
 
 
+def _possible(claim: Claim) -> Claim:
+    """The claim without the contrasts whose arms have data of their own that are not there."""
+    gone = set()
+    for arm in claim.arms:
+        try:
+            if arm.data:
+                open_data(arm.data)
+        except DataError:
+            gone.add(arm.name)
+    return replace(claim, contrasts=tuple(c for c in claim.contrasts if not gone & set(c.arms)))
+
+
 def job_of(name: str, claim: Claim, arm: str, seed: int) -> Job:
     """The training behind an arm; an alias takes the place of the claim's own method."""
     found: Arm = claim.arm(arm)
@@ -88,7 +101,7 @@ def job_of(name: str, claim: Claim, arm: str, seed: int) -> Job:
     config = cls.Config()
     for changes in (entry.overrides, claim.settings, found.changes):
         config = override(config, changes)
-    return Job(cls, config, claim.data, seed)
+    return Job(cls, config, found.data or claim.data, seed)
 
 
 def _metrics(claim: Claim, contrast: Contrast) -> dict[str, Metric]:
@@ -130,7 +143,7 @@ def _measure_all(wanted: Mapping[Job, Mapping[str, Metric]], progress: Progress)
     if not wanted:
         return {}
     opened: dict[str, Dataset] = {name: open_data(name) for name in {job.data for job in wanted}}
-    seen = {job: in_roles(opened[job.data], job.cls.card.needs, {}) for job in wanted}
+    seen = {job: in_roles(opened[job.data], job.cls.card.needs, {}, job.cls.card.wants) for job in wanted}
     steps = {job: _steps(job, seen[job]) for job in wanted}
     outcomes, done = {}, 0
     progress.begin("verify", sum(steps.values()))
