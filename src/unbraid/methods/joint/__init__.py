@@ -1,0 +1,1 @@
+"""Joint embedding: representations that two views of an item share."""
