@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -33,3 +34,34 @@ def gradient_penalty(
         [slope] = torch.autograd.grad(critic(between).sum(), [between], create_graph=True)
     norm: Tensor = torch.linalg.vector_norm(slope.flatten(1), dim=1)
     return (norm - 1).square()
+
+
+def least_squares(values: Sequence[Float[Tensor, "..."]], target: float) -> Float[Tensor, ""]:
+    """The squared distance of a critic's values from a target, a mean over its scales (Mao et al., 2017).
+
+    >>> float(least_squares([torch.zeros(2, 4), torch.ones(2, 2)], target=1.0))
+    0.5
+    """
+    return torch.stack([(value - target).square().mean() for value in values]).mean()
+
+
+def above_chance(logits: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    """How much more likely the true class is held than by chance: log p(label) - log(1 / classes), in nats.
+
+    Descending it takes from what the logits were read what tells the label; stop at 0 (see `hinged`), below which the
+    label would be told by being denied.
+
+    >>> above_chance(torch.zeros(1, 4), torch.tensor([2]))
+    tensor([0.])
+    """
+    true = logits.log_softmax(1).gather(1, labels[:, None])[:, 0]
+    return true + math.log(logits.shape[1])
+
+
+def hinged(value: Tensor, floor: float = 0.0) -> Tensor:
+    """The value, and 0 (without gradient) where it lies below the floor.
+
+    >>> hinged(torch.tensor(0.3)), hinged(torch.tensor(0.3), floor=0.5)
+    (tensor(0.3000), tensor(0.))
+    """
+    return torch.where(value < floor, torch.zeros_like(value), value)
