@@ -1,0 +1,1 @@
+"""Parts of what a graph tells of its nodes."""
