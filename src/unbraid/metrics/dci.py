@@ -74,7 +74,7 @@ def dci_fit(
     Raises:
         DataError: Codes that single precision, in which the trees compare them, cannot hold.
     """
-    boost = _booster()
+    boost = booster()
     codes, codes_test, factors = _single(codes[:max_rows]), _single(codes_test), factors[:max_rows]
     importance = np.zeros((codes.shape[1], factors.shape[1]))
     accuracy, predicted = np.zeros((2, factors.shape[1])), np.zeros(factors_test.shape, dtype=np.int64)
@@ -127,10 +127,11 @@ def informativeness(accuracy: Float[np.ndarray, " k"]) -> float:
 
 def compiled() -> bool:
     """Whether numba is there, so that the trees grow in our own kernel."""
-    return _booster() is not _scikit_learn
+    return booster() is not _scikit_learn
 
 
-def _booster() -> _Boost:
+def booster() -> _Boost:
+    """What grows the trees: our own kernel where numba is there, otherwise scikit-learn."""
     try:
         from unbraid.metrics._boosting import boost
     except ImportError:

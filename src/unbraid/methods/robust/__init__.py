@@ -1,0 +1,1 @@
+"""Methods that hold under changed data: adaptation, forgetting, protection."""
