@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import wave as wave_files
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ SIZES = (16, 128)
 _HEADS = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"ID3")
 """Whatever else libsndfile can read, files of these names should not be."""
 
+_LOUDEST = 32767.0
 _SLOWEST, _FASTEST, _CHANNELS, _BATCH = 1000, 384_000, 64, 64
 
 
@@ -80,21 +83,7 @@ def load_sound(path: Path) -> Float[Tensor, " t"]:
     Raises:
         DataError: It is no sound, holds none, or claims what cannot be.
     """
-    soundfile = need("soundfile", extra="audio")
-    if not path.is_file():  # a link in a circle, a pipe that would never end
-        raise DataError("a readable file", got="something else", fix="remove it", where=str(path))
-    with open_bytes(path) as stream:
-        head = stream.read(4)
-    if not head.startswith(_HEADS):
-        raise _damaged(path, f"the first bytes {head!r}")
-    try:
-        with soundfile.SoundFile(str(path)) as file:
-            rate, block = _middle(file, path)
-    except DataError:
-        raise
-    except Exception as error:  # libsndfile has errors of its own, and its wrapper others
-        got = " ".join(str(getattr(error, "error_string", "") or type(error).__name__).split())[:80]
-        raise _damaged(path, got.rstrip(".").lower()) from None
+    rate, block = read_middle(path, SECONDS)
     peak = np.abs(block).max()
     mixed = (block / (peak if peak > 0 else 1)).mean(1, dtype=np.float64).astype(np.float32)
     wanted = rate * SECONDS
@@ -113,51 +102,90 @@ def read_sound(path: Path, seconds: float = 600.0) -> Sound:
     Raises:
         DataError: It is no sound, holds none, claims what cannot be, or is longer.
     """
+    with _opened(path) as file:
+        if file.frames > seconds * _rate_of(file, path):
+            got = f"{file.frames} samples at {file.samplerate} a second"
+            raise DataError(f"a sound of at most {seconds:g} seconds", got=got, fix="cut it", where=str(path))
+        rate, block = _middle(file, path, seconds)
+    return Sound(torch.from_numpy(block.mean(1, dtype=np.float64).astype(np.float32)), rate)
+
+
+def write_sound(path: Path, sound: Sound, suffix: str = ".wav") -> None:
+    """Write 16-bit samples: WAV by the standard library alone, FLAC with the extra `audio`; beyond -1..1 is cut off.
+
+    Args:
+        path: The file.
+        sound: The recording.
+        suffix: ".wav" or ".flac", whatever the path is called.
+
+    Raises:
+        DataError: The sound holds what is no finite number.
+    """
+    check_finite(wave := sound.wave.detach().cpu().float().numpy(), "the sound")
+    samples = np.rint(wave.clip(-1, 1) * _LOUDEST).astype("<i2")
+    if suffix == ".flac":
+        need("soundfile", extra="audio").write(str(path), samples, sound.rate, "PCM_16", format="FLAC")
+        return
+    with wave_files.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sound.rate)
+        file.writeframes(samples.tobytes())
+
+
+def read_middle(path: Path, seconds: float) -> tuple[int, Float[np.ndarray, "t channels"]]:
+    """The rate of a file, and the seconds about its middle, or all of it where it is shorter.
+
+    Raises:
+        DataError: It is no sound, holds none, or claims what cannot be.
+    """
+    with _opened(path) as file:
+        return _middle(file, path, seconds)
+
+
+def seconds_of(path: Path) -> float:
+    """How long a file says that it is.
+
+    Raises:
+        DataError: It is no sound, or claims what cannot be.
+    """
+    with _opened(path) as file:
+        return float(file.frames) / _rate_of(file, path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The file with its header read; whatever goes wrong in the block comes out as a `DataError`."""
     soundfile = need("soundfile", extra="audio")
-    if not path.is_file():
-        raise DataError("a WAV or FLAC file", got="no such file", where=str(path))
+    if not path.is_file():  # a link in a circle, a pipe that would never end
+        raise DataError("a readable file", got="something else", fix="remove it", where=str(path))
     with open_bytes(path) as stream:
         head = stream.read(4)
     if not head.startswith(_HEADS):
         raise _damaged(path, f"the first bytes {head!r}")
     try:
         with soundfile.SoundFile(str(path)) as file:
-            rate, channels, frames = int(file.samplerate), int(file.channels), int(file.frames)
-            if not (_SLOWEST <= rate <= _FASTEST and channels <= _CHANNELS and 1 <= frames <= seconds * rate):
-                got = f"{frames} samples of {channels} channels at {rate} a second"
-                raise DataError(f"a sound of at most {seconds:g} seconds", got=got, fix="cut it", where=str(path))
-            block = file.read(frames, dtype="float32", always_2d=True)
+            yield file
     except DataError:
         raise
     except Exception as error:  # libsndfile has errors of its own, and its wrapper others
         got = " ".join(str(getattr(error, "error_string", "") or type(error).__name__).split())[:80]
         raise _damaged(path, got.rstrip(".").lower()) from None
-    if len(block) < frames:
-        raise _damaged(path, f"{len(block)} of {frames} samples")
-    check_finite(block, str(path))
-    return Sound(torch.from_numpy(block.mean(1, dtype=np.float64).astype(np.float32)), rate)
 
 
-def write_sound(path: Path, sound: Sound, suffix: str = ".wav") -> None:
-    """Write a WAV or FLAC file of 16 bits; what lies outside [-1, 1] is cut off.
-
-    Args:
-        path: The file.
-        sound: The recording.
-        suffix: ".wav" or ".flac", whatever the path is called.
-    """
-    soundfile = need("soundfile", extra="audio")
-    wave = sound.wave.detach().cpu().clamp(-1, 1).numpy()
-    soundfile.write(str(path), wave, sound.rate, "PCM_16", format=suffix[1:].upper())
-
-
-def _middle(file: Any, path: Path) -> tuple[int, np.ndarray]:
-    """The rate, and the samples (t, channels) about the middle."""
+def _rate_of(file: Any, path: Path) -> int:
+    """The rate, where it and the channels can be true."""
     rate, channels = int(file.samplerate), int(file.channels)
     if not (_SLOWEST <= rate <= _FASTEST and channels <= _CHANNELS):
         expected = f"{_SLOWEST} to {_FASTEST} samples a second and at most {_CHANNELS} channels"
         raise DataError(expected, got=f"{rate} and {channels}", fix="convert it", where=str(path))
-    count = min(file.frames, rate * SECONDS)
+    return rate
+
+
+def _middle(file: Any, path: Path, seconds: float) -> tuple[int, np.ndarray]:
+    """The rate, and the samples (t, channels) about the middle."""
+    rate = _rate_of(file, path)
+    count = min(file.frames, round(rate * seconds))
     if count < 1:
         raise DataError("at least one sample", got="none", fix="remove the file", where=str(path))
     start = (file.frames - count) // 2

@@ -1,0 +1,1 @@
+"""Voices and songs: what is said, who says it, and how."""
