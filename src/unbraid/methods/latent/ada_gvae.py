@@ -33,6 +33,7 @@ class AdaGVAE(GaussianVAE["AdaGVAE.Config"]):
         claim="Its MIG is higher than that of the unsupervised VAEs.",
     )
     aliases = {"ada-ml-vae": {"aggregate": "ml"}}
+    about = {"ada-ml-vae": "A VAE on pairs that differ in a few unknown factors; the others share a product of codes."}
     presets = {
         **GaussianVAE.presets,
         "quick": {**GaussianVAE.presets["quick"], "batch": 32, "beta": 2.0, "changes": 1},

@@ -34,6 +34,7 @@ class DIPVAE(GaussianVAE["DIPVAE.Config"]):
         claim="Its codes are less correlated than those of a VAE.",
     )
     aliases = {"dip-vae-ii": {"of": "samples"}}
+    about = {"dip-vae-ii": "A VAE whose sampled codes are held uncorrelated and of unit variance over the batch."}
 
     @dataclass(frozen=True)
     class Config(Options):
