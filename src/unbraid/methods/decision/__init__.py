@@ -1,0 +1,1 @@
+"""Methods that tell what was decided from what happened by chance."""

@@ -1,0 +1,1 @@
+"""The Dichotomy of Control, with tables and with networks."""
