@@ -1,0 +1,1 @@
+"""Circuits of qubits between what is seen and what is told."""
