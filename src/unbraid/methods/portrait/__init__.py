@@ -1,0 +1,1 @@
+"""What a generator of pictures can be asked to change."""
