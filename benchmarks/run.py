@@ -17,7 +17,17 @@ from benchmarks.row import Figure, Row, measure
 
 COLUMNS = ("name", "ours_s", "peer_s", "ratio", "goal", "threads", "device", "commit", "date")
 HERE = Path(__file__).parent
-GROUPS = ("scores", "data", "training", "audit")
+GROUPS = (
+    "scores",
+    "data",
+    "training",
+    "audit",
+    "graph",
+    "views",
+    "matching",
+    "statevector",
+    "inside",
+)
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 

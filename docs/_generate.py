@@ -104,7 +104,7 @@ def method_page(entry: Any) -> str:
     from unbraid.describe import options
 
     cls, card = entry.load(), entry.load().card
-    lines = [f"# {entry.name}", "", card.summary, ""]
+    lines = [f"# {entry.name}", "", entry.summary, ""]
     if entry.overrides:
         changed = ", ".join(f"`{key}={value}`" for key, value in entry.overrides.items())
         lines += [f"A variant of [{card.name}]({card.name}.md) with {changed}.", ""]

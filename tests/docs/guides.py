@@ -7,7 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-GUIDES = ("start", "parts", "data", "audit", "scores", "steer", "reproduce", "python")
+GUIDES = (
+    "start",
+    "parts",
+    "data",
+    "audit",
+    "scores",
+    "steer",
+    "networks",
+    "barlow",
+    "recommend",
+    "voice",
+    "reproduce",
+    "python",
+)
 _BLOCK = re.compile(r"(?:^<!-- (?P<note>[^\n]*) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.M | re.S)
 
 

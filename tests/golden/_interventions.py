@@ -1,4 +1,4 @@
-"""The scores by intervention, on the authors' own draws (dossier 00)."""
+"""The scores by intervention, on the authors' own draws."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The VAE losses against disentanglement_lib's, run in double precision (dossier 00)."""
+"""The VAE losses against disentanglement_lib's, run in double precision."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""QLAE's first optimiser steps against the authors' quantiser, losses and update rule (dossier 09)."""
+"""QLAE's first optimiser steps against the authors' quantiser, losses and update rule."""
 
 import numpy as np
 import torch

@@ -8,6 +8,7 @@ _PAIRS = {"batch": 32, "beta": 2.0}
 
 CLAIM = Claim(
     method="ada-gvae",
+    aliases=("ada-ml-vae",),
     task=(
         "The 720 `discs`, 10 latents, perceptrons of width 128, 2,000 steps of 64 images: 32 pairs that differ in one "
         "factor, beta 2, against single images."

@@ -20,6 +20,7 @@ def gap(arm: Trained) -> float:
 
 CLAIM = Claim(
     method="dip-vae",
+    aliases=("dip-vae-ii",),
     task="The 720 `discs`, 10 latents, perceptrons of width 128, 2,000 steps of 64 images; I with weights 10 and 100.",
     data="discs",
     settings=SMALL,
