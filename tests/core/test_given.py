@@ -108,6 +108,14 @@ def test_ports_are_filled_or_refused():
         standin_of(ports[0])
 
 
+def test_an_open_port_may_be_asked_for():
+    given = Given(lens=net())
+    assert given.get("lens") is given["lens"]
+    assert given.get("other") is None
+    with pytest.raises(ConfigError, match="a network 'other'"):
+        given["other"]
+
+
 def test_the_hash_sees_every_weight():
     one, two = net(), net()
     assert weights_hash(one) == weights_hash(two)

@@ -85,6 +85,10 @@ class Given(Mapping[str, nn.Module]):
             raise ConfigError(f"a network '{name}'", got="none", fix=f"give one with --given {name}=SOURCE")
         return self._networks[name]
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """The network of a port, or the default where it is open."""
+        return self._networks.get(name, default)
+
     def __contains__(self, name: object) -> bool:
         return name in self._networks
 
