@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unbraid.core.errors import ConfigError, RunError
+from unbraid.core.errors import ConfigError, RunError, UnbraidError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -123,7 +123,14 @@ def _made_by(source: str, data: Dataset) -> nn.Module:
         make = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError("package.module:function", got=str(error), where=f"--given {source}") from None
-    net = make(data.fields)
+    try:
+        net = make(data.fields)
+    except UnbraidError:
+        raise
+    except Exception as error:  # whatever the user's own code may raise
+        expected = "a function that takes the fields of the data and returns a module"
+        got = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise ConfigError(expected, got=got, where=f"--given {source}") from error
     if not isinstance(net, nn.Module):
         raise ConfigError("a function that returns a module", got=type(net).__name__, where=f"--given {source}")
     return net
