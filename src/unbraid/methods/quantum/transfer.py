@@ -15,7 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from unbraid.core.card import Card, told
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.fields import Batch, Fields
-from unbraid.core.method import Alone, At, Budget, Method, Optim, Prediction, Source, Stage, Stream, Terms, Update
+from unbraid.core.method import At, Budget, Method, Optim, Prediction, Source, Stage, Stream, Terms, Update
 from unbraid.core.outcome import Findings
 from unbraid.core.parts import Parts, PartSpec
 from unbraid.data.dataset import Dataset
@@ -216,7 +216,7 @@ class QuantumTransfer(Method["QuantumTransfer.Config"]):
 
     def loss(self, batch: Batch, at: At) -> Terms:
         """The classifier's cross-entropy; what is frozen gets no gradient, for the update does not move it."""
-        logits = self.classifier(self.standard(self.features(batch["x"])), at.world)
+        logits = self.classifier(self.standard(self.features(batch["x"])))
         return {"classification": cross_entropy(logits, batch["label"], reduction="none")}
 
     def features(self, x: Float[Tensor, "batch *item"]) -> Float[Tensor, "batch width"]:
@@ -242,7 +242,7 @@ class QuantumTransfer(Method["QuantumTransfer.Config"]):
 
     def predict(self, batch: Batch) -> Prediction:
         """The classes of the items of a batch."""
-        return Prediction(self.classifier(self.standard(self.features(batch["x"])), Alone()))
+        return Prediction(self.classifier(self.standard(self.features(batch["x"]))))
 
     @torch.no_grad()
     def examine(self, data: Source) -> Findings:
