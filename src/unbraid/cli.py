@@ -85,6 +85,7 @@ def train(
     compile_: Annotated[bool, typer.Option("--compile", help="Compile the networks: other bits.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; chosen where left out.")] = None,
     track: Annotated[list[str] | None, typer.Option(help="Log to tensorboard, mlflow or wandb, too.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Scores of the audit, by commas; `all` or `none`.")] = None,
     no_audit: Annotated[bool, typer.Option("--no-audit", help="Leave out audit, pictures and report.")] = False,
 ) -> None:
     """Learn the parts of some data, audit and steer them, and write a report."""
@@ -93,6 +94,7 @@ def train(
 
     options = {"method": name, "data": data, "preset": preset, "seed": seed, "size": size, "factors": factors}
     options |= {"pattern": pattern, "start": start, "device": device, "precision": precision, "threads": threads}
+    options |= {"metrics": metrics}
     given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     changes: dict[str, Any] = {} if steps is None else {"steps": steps}
     changes |= dict(_assignment(text) for text in set_ or [])
@@ -218,6 +220,39 @@ def embed(
     from unbraid import verbs
 
     print(f"wrote {verbs.embed(run, data, out, size=size, pattern=pattern, limit=limit)}")
+
+
+@app.command(
+    epilog="Examples: `unbraid study ae vae --data sprites:size=32 --data digits --steps 500 --out studies/a` · "
+    "`unbraid study --recipe FILE.toml --out studies/b` · `unbraid study --resume studies/b`"
+)
+def study(
+    methods: Annotated[list[str] | None, typer.Argument(help="Methods to compare.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="What `train --data` takes; again for more.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Separated by commas; 0,1,2 where left out.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Of all methods; quick where left out.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of training, of all methods.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Of all methods.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Scores of the audits, by commas; `all` or `none`.")] = None,
+    scores: Annotated[str | None, typer.Option(help="What the page compares, separated by commas.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A TOML file that says all this, and more.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder of the study.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this study, or try again what failed.")] = None,
+    jobs: Annotated[int, typer.Option(min=0, help="Trainings at a time; 0: one for each processor.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads of each.")] = 1,
+) -> None:
+    """Compare methods on data over seeds: every training a run, then a leaderboard with intervals as page and CSV."""
+    from unbraid.study import study_command
+    from unbraid.training.progress import for_terminal
+
+    words: dict[str, Any] = {"methods": methods, "data": data, "preset": preset, "steps": steps, "metrics": metrics}
+    words |= {"seeds": seeds.split(",") if seeds else None, "scores": scores.split(",") if scores else None}
+    words |= {"set": dict(_assignment(text) for text in set_) if set_ else None}
+    told = {key: value for key, value in words.items() if value}
+    lines, failed = study_command(told, recipe, out, resume, jobs, threads, for_terminal())
+    print("\n".join(lines))
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Examples: `unbraid verify qlae` · `unbraid verify --all --json verdicts.json`")

@@ -79,6 +79,10 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         return value
     if origin in (tuple, frozenset):
         return _sequence(origin, args, value, where)
+    if origin is Mapping:
+        if not isinstance(value, Mapping):
+            raise ConfigError("a table of names and values", got=repr(value), where=where)
+        return {str(key): _typed(args[1], inner, f"{where}.{key}") for key, inner in value.items()}
     if dataclasses.is_dataclass(hint):
         if isinstance(value, Mapping):
             return from_json(typing.cast(type[Any], hint), value, f"{where}.")

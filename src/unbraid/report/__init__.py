@@ -1,5 +1,6 @@
-"""One self-contained HTML page per run or audit, made from the files that lie in the run folder."""
+"""One self-contained HTML page per run, audit or study, made from the files that lie in its folder."""
 
-from unbraid.report.page import write_audit_page, write_report
+from unbraid.report.page import fill, write_audit_page, write_report
+from unbraid.report.palette import level
 
-__all__ = ["write_audit_page", "write_report"]
+__all__ = ["fill", "level", "write_audit_page", "write_report"]

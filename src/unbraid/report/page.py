@@ -83,7 +83,7 @@ def write_report(run_dir: Path) -> Path:
         **_audited(audit),
     }
     out = run_dir / "report.html"
-    write_text(out, _templates().get_template("run.html.j2").render(page))
+    write_text(out, fill("run", page))
     return out
 
 
@@ -109,8 +109,18 @@ def write_audit_page(audit_json: Mapping[str, Any] | str, out: Path) -> Path:
         "notes": _notes(audit, {}),
         **shown,
     }
-    write_text(out, _templates().get_template("audit.html.j2").render(page))
+    write_text(out, fill("audit", page))
     return out
+
+
+def fill(template: str, page: Mapping[str, Any]) -> str:
+    """A page of its own in the style of the others.
+
+    Args:
+        template: Name of a file in `templates`, without its ending.
+        page: What it shows; everything is escaped but what is marked as safe.
+    """
+    return _templates().get_template(f"{template}.html.j2").render(page)
 
 
 # ------------------------------------------------------------------------------------------------------ the pieces

@@ -60,6 +60,16 @@ def interval(low: Any, high: Any) -> str:
     return "" if a is None or b is None else f"{max(0, round(100 * a))}–{max(0, round(100 * b))}"
 
 
+def interval_reach(low: Any, high: Any) -> str:
+    """Half the width of an interval; empty where an end is missing.
+
+    >>> interval_reach(0.2, 0.3), interval_reach(float("-inf"), 1)
+    ('± 0.05', '')
+    """
+    a, b = finite(low), finite(high)
+    return "" if a is None or b is None else f"± {number(round((b - a) / 2, 12))}"
+
+
 def duration(seconds: Any) -> str:
     """A time as people say it.
 

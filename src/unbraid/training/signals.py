@@ -12,11 +12,11 @@ from typing import Any
 
 
 class InterruptedRunError(Exception):
-    """A run was asked to stop; `signal` says by what, `folder` where it was saved (None: nowhere)."""
+    """A run or a study was asked to stop; `signal` says by what, `folder` where it was saved (None: nowhere)."""
 
-    def __init__(self, number: int, folder: Path | None) -> None:
+    def __init__(self, number: int, folder: Path | None, verb: str = "train") -> None:
         self.signal, self.folder = number, folder
-        saved = f"saved; go on with: unbraid train --resume {folder}" if folder else "nothing was saved"
+        saved = f"saved; go on with: unbraid {verb} --resume {folder}" if folder else "nothing was saved"
         super().__init__(f"stopped by {signal.Signals(number).name}, {saved}")
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from unbraid.core.errors import ConfigError, DataError, nearest
 from unbraid.training.files import write_text
 from unbraid.training.progress import Progress
+from unbraid.verbs.request import asked_for
 from unbraid.verbs.steering import pictures
 from unbraid.verbs.trained import Trained, load
 
@@ -24,10 +25,14 @@ if TYPE_CHECKING:
 
     from unbraid.audit import Audit
     from unbraid.core.method import Infers
+    from unbraid.core.outcome import Findings
     from unbraid.data.dataset import Dataset
 
 AUDITED = 5000
 """Items of a run that an audit looks at, unless told otherwise."""
+
+_DECODED = 1000  # items whose reconstruction is judged
+_EXPLAINED = "share of the variance of the observations that the decoded parts explain"
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,8 @@ def document(folder: Path, progress: Progress | None = None) -> Audit | None:
         The audit, or None when the data have no factors.
     """
     trained = load(folder)
-    found = audit_run(trained, progress=progress) if trained.data.audited.factors else None
+    ask = Question(metrics=asked_for(trained.run).metrics)
+    found = audit_run(trained, ask, progress) if trained.data.audited.factors else None
     if found is not None:
         found.save(folder / "audit.json")
     _examine(trained)
@@ -106,16 +112,55 @@ def document(folder: Path, progress: Progress | None = None) -> Audit | None:
 
 def _examine(trained: Trained) -> None:
     """Judge a method as it is usually judged, where it knows how, and keep what was found."""
-    from unbraid.core.method import Examines
-    from unbraid.training.fit import own_chance
+    from unbraid.core.method import Decodes, Examines
+    from unbraid.core.outcome import Findings
     from unbraid.verbs.applying import save_findings
 
+    found = None
     if isinstance(trained.method, Examines):
-        import torch
+        found = _examination(trained)
+    elif isinstance(trained.method, Decodes):
+        found = Findings({"explained": explained(trained)}, units={"explained": _EXPLAINED})
+    if found is not None:
+        save_findings(found, trained.run.folder / "findings.json")
 
-        with own_chance(torch.device("cpu")):
-            torch.manual_seed(int(trained.run.facts["seed"]))
-            save_findings(trained.method.examine(trained.data), trained.run.folder / "findings.json")
+
+def _examination(trained: Trained) -> Findings:
+    import torch
+
+    from unbraid.core.method import Examines
+    from unbraid.training.fit import own_chance
+
+    assert isinstance(trained.method, Examines)
+    with own_chance(torch.device("cpu")):
+        torch.manual_seed(int(trained.run.facts["seed"]))
+        return trained.method.examine(trained.data)
+
+
+def explained(trained: Trained) -> float:
+    """Share of the variance of the observations that what is decoded from their parts explains.
+
+    1 - squared error / squared distance to the mean observation, over some items of an audit; below 0 where the mean
+    would do better.
+    """
+    import torch
+
+    from unbraid.core.fields import observation
+    from unbraid.core.method import Decodes
+    from unbraid.data.loader import batches
+
+    decoder = trained.method
+    assert isinstance(decoder, Decodes)
+    drawn = batches(trained.data.audited, torch.split(trained.sample(_DECODED), 256), torch.device("cpu"))
+    error = total = squares = torch.tensor(0.0, dtype=torch.float64)
+    count = 0
+    with torch.no_grad():
+        for _, batch in drawn:
+            x = batch[observation(batch)].double()
+            error = error + (decoder.decode(trained.method.encode(batch)).double() - x).square().sum()
+            total, squares, count = total + x.sum(0), squares + x.square().sum(), count + len(x)
+    spread = squares - total.square().sum() / count
+    return 1.0 - float(error / spread.clamp_min(1e-12))
 
 
 def audit_run(trained: Trained, ask: Question | None = None, progress: Progress | None = None) -> Audit:

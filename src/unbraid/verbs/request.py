@@ -44,6 +44,7 @@ class Request:
         given: Port -> where its network comes from (see `giving.hand_over`).
         start: A run whose weights training starts from, or None.
         audit: Whether to audit, steer and report at the end.
+        metrics: Scores of that audit, separated by commas, "all" or "none"; the usual ones where None.
     """
 
     method: str = DEFAULT_METHOD
@@ -63,6 +64,7 @@ class Request:
     given: Mapping[str, str] = field(default_factory=dict)
     start: str | None = None
     audit: bool = True
+    metrics: str | None = None
 
 
 def asked_for(run: Run) -> Request:
@@ -119,7 +121,7 @@ def make(request: Request, facts: Mapping[str, Any] | None = None) -> Made:
         facts: What `run.json` says of an earlier start: its config wins, because presets may change between versions,
             and its networks must be the same.
     """
-    from unbraid.core.config import from_json, override
+    from unbraid.core.config import from_json
     from unbraid.data.catalog import open_data
     from unbraid.data.wrapped import in_roles
     from unbraid.training.build import build
@@ -127,16 +129,9 @@ def make(request: Request, facts: Mapping[str, Any] | None = None) -> Made:
 
     if request.precision not in ("fp32", "bf16"):
         raise ConfigError("one of fp32, bf16", got=f"'{request.precision}'", where="--precision")
-    entry = find(request.method)
-    cls = entry.load()
-    presets: dict[str, Mapping[str, Any]] = {"paper": {}, **cls.presets}
-    if request.preset not in presets:
-        raise ConfigError("one of " + ", ".join(presets), got=f"'{request.preset}'", where="--preset")
-    config = cls.Config()
-    for changes in (presets[request.preset], entry.overrides, request.set):
-        config = override(config, changes)
+    cls = find(request.method).load()
     recorded = facts or {}
-    config = from_json(cls.Config, recorded["config"]) if "config" in recorded else config
+    config = from_json(cls.Config, recorded["config"]) if "config" in recorded else config_of(request)
     factors = Path(request.factors) if request.factors else None
     opened = open_data(request.data, size=request.size, factors=factors, pattern=request.pattern)
     data = in_roles(opened, cls.card.needs, request.role, cls.card.wants)
@@ -145,6 +140,25 @@ def make(request: Request, facts: Mapping[str, Any] | None = None) -> Made:
     if request.start:
         start_from(method, Path(request.start))
     return Made(method, data, handed.sources)
+
+
+def config_of(request: Request) -> Any:
+    """The options of a method: of the preset, of the alias, then those that were asked for.
+
+    Raises:
+        ConfigError: No such method, preset or option.
+    """
+    from unbraid.core.config import override
+
+    entry = find(request.method)
+    cls = entry.load()
+    presets: dict[str, Mapping[str, Any]] = {"paper": {}, **cls.presets}
+    if request.preset not in presets:
+        raise ConfigError("one of " + ", ".join(presets), got=f"'{request.preset}'", where="--preset")
+    config = cls.Config()
+    for changes in (presets[request.preset], entry.overrides, request.set):
+        config = override(config, changes)
+    return config
 
 
 def start_from(method: Method[Any], folder: Path) -> None:
@@ -194,7 +208,7 @@ def reproduce(request: Request) -> str:
     words += ["--seed", str(request.seed)]
     for name, value in request.set.items():
         words += ["--set", _quoted(f"{name}={value}")]
-    for name in ("size", "factors", "pattern", "start"):
+    for name in ("size", "factors", "pattern", "start", "metrics"):
         if (value := getattr(request, name)) is not None:
             words += [f"--{name}", _quoted(str(value))]
     words += [word for role, factor in request.role.items() for word in ("--role", _quoted(f"{role}={factor}"))]
