@@ -18,6 +18,7 @@ GUIDES = (
     "barlow",
     "recommend",
     "voice",
+    "study",
     "reproduce",
     "python",
 )
