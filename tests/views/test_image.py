@@ -1,9 +1,13 @@
 import colorsys
 import math
+import sys
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageOps
 from scipy import ndimage
 
@@ -165,9 +169,17 @@ def test_the_three_stretches_by_their_formulas():
     torch.testing.assert_close(x, torch.cat(expected).clamp(0, 1))
 
 
-@pytest.mark.parametrize("at_hand", [2**18, 1])
+def without_numba(monkeypatch):
+    monkeypatch.setitem(sys.modules, "unbraid.views._jitter", None)
+
+
+@pytest.mark.parametrize("at_hand", [2**18, 1, None])
 def test_jitter_goes_through_the_four_in_the_order_of_each_image(at_hand, monkeypatch):
-    monkeypatch.setattr(image, "_AT_HAND", at_hand)
+    if at_hand is None:
+        pytest.importorskip("numba")
+    else:
+        without_numba(monkeypatch)
+        monkeypatch.setattr(image, "_AT_HAND", at_hand)
     x = pictures(40)
     view = Jitter(0.8, 0.8, 0.8, 0.2)
     draw = view.draw(x.shape, at())
@@ -181,7 +193,25 @@ def test_jitter_goes_through_the_four_in_the_order_of_each_image(at_hand, monkey
                 y = shift_hue(y, amount)
             else:
                 stretch_(y, amount, torch.tensor([[which == 1, which == 2]]).float())
-        torch.testing.assert_close(ours[i : i + 1], y, rtol=0, atol=1e-6)
+        torch.testing.assert_close(ours[i : i + 1], y, rtol=0, atol=1e-6 if at_hand else 5e-6)
+
+
+@given(
+    arrays(np.uint8, (2, 3, 5, 5)),
+    st.lists(st.floats(0, 1, width=32), min_size=8, max_size=8),
+    st.permutations(range(4)),
+)
+def test_machine_code_and_tensors_say_the_same(pixels, u, order):
+    pytest.importorskip("numba")
+    x = torch.from_numpy(pixels).float() / 255
+    amount = torch.tensor(u).reshape(2, 4) * torch.tensor([1.8, 1.8, 1.8, 1.0]) - torch.tensor([0, 0, 0, 0.5])
+    draw = {"amount": amount, "order": torch.tensor([order, order[::-1]])}
+    ours = Jitter().again(x, draw)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        without_numba(monkeypatch)
+        theirs = Jitter().again(x, draw)
+    steep = 2e-5  # a hue is a quotient by the chroma: rounding in one change grows in the next
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=steep)
 
 
 def test_grey_has_no_saturation_or_hue():

@@ -194,6 +194,9 @@ def _follow(request: Request, out: Path | None) -> Path:
 
 
 def _facts(request: Request, method: Method[Any], data: Dataset, device: torch.device) -> dict[str, Any]:
+    from importlib import metadata
+    from importlib.util import find_spec
+
     import numpy
     import torch
 
@@ -201,6 +204,7 @@ def _facts(request: Request, method: Method[Any], data: Dataset, device: torch.d
     from unbraid.core.config import to_json
 
     versions = {"unbraid": __version__, "torch": torch.__version__, "numpy": numpy.__version__}
+    versions["numba"] = metadata.version("numba") if find_spec("numba") else "none"  # its kernels round otherwise
     return {
         "method": request.method,
         "title": method.card.title,

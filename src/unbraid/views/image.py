@@ -7,7 +7,7 @@ kernel fits. Colours follow the arithmetic of ITU-R 601 grey and of the hexagona
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -225,6 +225,10 @@ class Jitter(View):
         return {"amount": torch.stack([*factors, shift], 1), "order": at.rand((shape[0], 4)).argsort(1)}
 
     def apply(self, x: Tensor, draw: Draw) -> Tensor:
+        plain = x.device.type == "cpu" and x.dtype == torch.float32 and x.is_contiguous()
+        if plain and x.shape[1] == 3 and (kernel := _kernel()):
+            kernel(x.numpy().reshape(*x.shape[:2], -1), draw["amount"].numpy(), draw["order"].numpy())
+            return x
         many = len(x) if x.device.type != "cpu" else max(1, _AT_HAND // max(1, x[:1].numel()))
         for first in range(0, len(x), many):
             rows = slice(first, first + many)
@@ -245,6 +249,15 @@ class Jitter(View):
 
 
 _CONTRAST, _SATURATION, _HUE = 1, 2, 3
+
+
+def _kernel() -> Callable[..., None] | None:
+    """The four changes as machine code, where numba is there: on a processor some ten times as fast."""
+    try:
+        from unbraid.views._jitter import jitter_
+    except ImportError:
+        return None
+    return jitter_
 
 
 def stretch_(x: Float[Tensor, "batch c h w"], factor: Float[Tensor, " batch"], about: Float[Tensor, "batch 2"]) -> None:
