@@ -51,13 +51,16 @@ def percent(value: Any) -> str:
 
 
 def interval(low: Any, high: Any) -> str:
-    """The ends of an interval in percent; empty where one is missing.
+    """The ends of an interval in percent, one number where they are the same; empty where one is missing.
 
-    >>> interval(0.813, 0.862), interval(None, 1)
-    ('81–86', '')
+    >>> interval(0.813, 0.862), interval(-0.02, 0.001), interval(None, 1)
+    ('81–86', '0', '')
     """
     a, b = finite(low), finite(high)
-    return "" if a is None or b is None else f"{max(0, round(100 * a))}–{max(0, round(100 * b))}"
+    if a is None or b is None:
+        return ""
+    first, last = (max(0, round(100 * x)) for x in (a, b))
+    return f"{first}–{last}" if first != last else str(first)
 
 
 def interval_reach(low: Any, high: Any) -> str:
