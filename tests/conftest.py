@@ -1,5 +1,8 @@
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 import profiles
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers share their master's
+    os.environ["UNBRAID_CACHE"] = tempfile.mkdtemp(prefix="unbraid-cache-")
+    atexit.register(shutil.rmtree, os.environ["UNBRAID_CACHE"], ignore_errors=True)
 
 profiles.register()
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

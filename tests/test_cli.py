@@ -220,10 +220,25 @@ def test_own_images_of_any_size(place, tmp_path):
     assert not (tmp_path / "own" / "audit.json").exists()
 
 
-@pytest.mark.parametrize("words", ["list", "show qlae", "data list", "data show discs", "--help", "train --help"])
+@pytest.mark.parametrize(
+    "words", ["list", "list --wing joint", "show qlae", "data list", "data show discs", "--help", "train --help"]
+)
 def test_what_only_prints(words, capfd):
     assert run(words.split()) == 0
     assert len(capfd.readouterr().out) > 100
+
+
+def test_a_wing_is_listed_by_the_kind_of_objective(capfd):
+    assert run(["list", "--wing", "joint"]) == 0
+    blocks = [block.splitlines() for block in capfd.readouterr().out.strip().split("\n\n")]
+    kinds = {lines[0]: {line.split()[0] for line in lines[1:]} for lines in blocks}
+    assert {"simclr", "mocov2", "mocov3", "nnclr"} <= kinds["contrastive"]
+    assert {"byol", "simsiam", "ressl", "dino", "ibot"} <= kinds["self-distillation"]
+    assert {"barlow-twins", "vicreg"} <= kinds["redundancy reduction"]
+    assert {"swav", "msn"} <= kinds["clustering"]
+    assert {"mae", "simmim", "beit", "data2vec"} <= kinds["masked modelling"]
+    assert run(["list", "--wing", "jont"]) != 0
+    assert "did you mean 'joint'?" in capfd.readouterr().err
 
 
 def test_start_from_the_weights_of_a_run(place, tmp_path):

@@ -31,7 +31,7 @@ app.add_typer(data_app, name="data")
 _GIVEN = "A network that the method takes: the folder of a run, package.module:function, or hf:NAME."
 _PATTERN = "What names of files in a folder tell: '{digit}_{speaker}'."
 
-SteerVerb = StrEnum("SteerVerb", ["traverse", "interpolate", "swap", "replace"])
+SteerVerb = StrEnum("SteerVerb", ["traverse", "interpolate", "swap", "replace", "erase"])
 """What `unbraid steer` can do."""
 
 
@@ -49,11 +49,13 @@ def _root(
 
 
 @app.command("list")
-def list_methods() -> None:
+def list_methods(
+    wing: Annotated[str | None, typer.Option(help="Only this wing, by the kind of objective.")] = None,
+) -> None:
     """The methods by wing: name, year, parts, whether its claim holds, and what it does."""
-    from unbraid.describe import listing
+    from unbraid.describe import listing, wing_listing
 
-    print("\n".join(listing(catalog())))
+    print("\n".join(listing(catalog()) if wing is None else wing_listing(catalog(), wing)))
 
 
 @app.command(epilog="Example: `unbraid show qlae`")
@@ -170,23 +172,48 @@ def audit(
         print(f"wrote {path}")
 
 
-@app.command(epilog="Example: `unbraid steer runs/x swap --part 'latents[3]' 0 7`")
+@app.command(
+    epilog="Examples: `unbraid steer runs/x swap --part 'latents[3]' 0 7` · "
+    "`unbraid steer codes.npz erase --factors f.csv --factor site --out clean.npz`"
+)
 def steer(
-    run: Annotated[Path, typer.Argument(help="A finished run.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN|CODES", help="A finished run; to erase, also a file of codes.")],
     verb: Annotated[SteerVerb, typer.Argument(help="What to do.")],
     items: Annotated[list[int] | None, typer.Argument(help="Positions in the data: one, or two.")] = None,
     part: Annotated[list[str] | None, typer.Option(help="A part, or a column such as latents[3].")] = None,
     steps: Annotated[int | None, typer.Option(min=2, max=64, help="Pictures in a row.")] = None,
     beyond: Annotated[float, typer.Option(min=0.0, help="Leave the range of the data by this share of it.")] = 0.0,
     value: Annotated[float | None, typer.Option(help="What `replace` sets.")] = None,
-    out: Annotated[Path | None, typer.Option(help="A .png, .gif or .npz file.")] = None,
+    flow: Annotated[Path | None, typer.Option(help="A run of flows through this run: traverse along them.")] = None,
+    factor: Annotated[list[str] | None, typer.Option(help="A factor to erase; again for more.")] = None,
+    factors: Annotated[Path | None, typer.Option(help="Factors of the codes to erase from, by row or by id.")] = None,
+    method: Annotated[str, typer.Option(help="How to erase: leace, rasa or rasa-exact.")] = "leace",
+    rounds: Annotated[int | None, typer.Option(min=1, help="Planes at most that rasa takes out.")] = None,
+    group: Annotated[str | None, typer.Option(help="Erasing: the factor whose groups no split may cut.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Erasing: of the splits.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="A .png, .gif or .npz file; for `erase` .npz, .csv, .parquet.")
+    ] = None,
 ) -> None:
-    """Change one part and keep the rest: traverse, interpolate, swap, replace."""
+    """Change one part and keep the rest: traverse, interpolate, swap, replace; or erase a factor from codes."""
     from unbraid import verbs
 
+    if verb.value == "erase":
+        from unbraid.training.progress import for_terminal
+
+        if items:
+            raise ConfigError("no positions: all items are changed", got=str(items[0]), where="erase")
+        wish = verbs.Wish(factor or [], factors, part or [], method, rounds, group, seed=seed)
+        lines, written = verbs.erase(run, wish, out, for_terminal())
+        print("\n".join([*lines, *(f"wrote {path}" for path in written)]))
+        return
+    for option, asked in (("--factor", factor), ("--factors", factors), ("--group", group), ("--rounds", rounds)):
+        if asked:
+            raise ConfigError("erase, where this is told", got=verb.value, where=option)
     pair = verb.value in ("interpolate", "swap")
     chosen = items or ([0, 1] if pair else [0])
-    print(f"wrote {verbs.steer(run, verb.value, part or [], chosen, out, steps=steps, beyond=beyond, value=value)}")
+    options = {"steps": steps, "beyond": beyond, "value": value, "flow": flow}
+    print(f"wrote {verbs.steer(run, verb.value, part or [], chosen, out, **options)}")
 
 
 @app.command(

@@ -10,6 +10,7 @@ from unbraid.core.action import actions
 from unbraid.core.card import provenance
 from unbraid.core.catalog import Entry
 from unbraid.core.config import override, to_json
+from unbraid.core.errors import ConfigError, nearest
 from unbraid.core.method import capabilities
 
 
@@ -28,15 +29,32 @@ def describe(entry: Entry) -> str:
 
 def listing(entries: Mapping[str, Entry]) -> list[str]:
     """The methods by wing, one a line: name, year, whether its claim holds, its parts, and what it does."""
+    return _grouped(entries, {name: e.wing for name, e in entries.items()})
+
+
+def wing_listing(entries: Mapping[str, Entry], wing: str) -> list[str]:
+    """The methods of one wing by the kind of their objective.
+
+    Raises:
+        ConfigError: There is no such wing.
+    """
+    wings = {e.wing for e in entries.values()}
+    if wing not in wings:
+        raise ConfigError("the name of a wing", got=f"'{wing}'", fix=nearest(wing, wings), where="--wing")
+    inside = {name: e for name, e in entries.items() if e.wing == wing}
+    return _grouped(inside, {name: e.load().card.family or "others" for name, e in inside.items()})
+
+
+def _grouped(entries: Mapping[str, Entry], groups: Mapping[str, str]) -> list[str]:
     from unbraid.claims.table import by_method, measured
     from unbraid.claims.verdict import of_method
 
     verdicts = {name: of_method(rows) for name, rows in by_method(measured()).items()}
     lines: list[str] = []
-    for wing in sorted({e.wing for e in entries.values()}):
-        lines += [*([""] if lines else []), wing]
+    for group in sorted(set(groups.values())):
+        lines += [*([""] if lines else []), group]
         for name, e in entries.items():
-            if e.wing == wing:
+            if groups[name] == group:
                 claim = verdicts.get(name) or ("as " + _owner(name, entries) if e.overrides else "no claim")
                 lines.append(f"  {name:<18} {e.year or '':<5} {claim:<16} {', '.join(e.parts):<32} {e.summary}")
     return lines

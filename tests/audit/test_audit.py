@@ -240,6 +240,60 @@ def test_passive_latents_are_told_from_the_posterior():
     assert page.gauges["z"]["passive_latents"] == [1]
 
 
+def polarised(n=2000, passive=2):
+    """Two active latents, and passive ones whose small means follow the first."""
+    rng = np.random.default_rng(3)
+    active = rng.normal(size=(n, 2))
+    follow = 1e-3 * (active[:, :1] + 0.1 * rng.normal(size=(n, passive)))
+    logvar = np.concatenate([np.full((n, 2), -5.0), np.full((n, passive), 0.01)], 1)
+    return np.concatenate([active, follow], 1), logvar
+
+
+def test_latents_in_use_and_one_sentence_of_advice():
+    mu, logvar = polarised()
+    table = factors(y=np.arange(len(mu)) % 2)
+    page = audit({"z": mu, "w": mu[:, :1]}, table, posterior=(mu, logvar), metrics=(), probes=("linear",))
+    found = page.latents["z"]
+    assert list(page.latents) == ["z"]
+    assert (found.active, found.mixed, found.passive) == ((0, 1), (), (2, 3))
+    assert found.total_mean > 3 > 0.1 > found.total_sampled
+    assert abs(found.kept_mean - found.kept_sampled) < 0.01
+    said = page.sentences()[-1]
+    assert said.startswith("z: leave out the 2 of 4 latents that no item uses, and keep 0, 1: the total correlation")
+    assert Audit.from_json(page.to_json()).latents == page.latents
+    named = audit(
+        {"y": mu[::-1], "z": mu}, table, posterior=(mu, logvar), posterior_part="z", metrics=(), probes=("linear",)
+    )
+    assert list(named.latents) == ["z"]
+    assert "passive_latents" not in named.gauges["y"]
+    earlier = json.loads(page.to_json())
+    del earlier["latents"]
+    assert Audit.from_json(json.dumps(earlier)).latents == {}
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ([0, 1], "all 2 latents are in use, so keep them all"),
+        ([2, 3], "no item uses any latent"),
+        ([0, 2], "and keep 0: the total correlation"),
+    ],
+)
+def test_advice_follows_from_the_groups(columns, said):
+    mu, logvar = (a[:, columns] for a in polarised(400))
+    page = audit({"z": mu}, factors(y=np.arange(400) % 2), posterior=(mu, logvar), metrics=(), probes=("linear",))
+    assert said in page.latents["z"].advice
+    assert page.latents["z"].advice.endswith("(told from only 400 items)")
+
+
+def test_no_total_correlation_of_fewer_items_than_latents():
+    mu, logvar = (a[:40] for a in polarised(40, passive=60))
+    found = audit({"z": mu}, factors(y=np.arange(40) % 2), posterior=(mu, logvar), metrics=(), probes=("linear",))
+    assert found.latents["z"].total_mean is None
+    assert found.latents["z"].kept_mean is not None
+    json.loads(found.to_json())
+
+
 def test_progress_is_told():
     heard = []
     z, y = np.random.default_rng(0).normal(size=(100, 2)), np.arange(100) % 2

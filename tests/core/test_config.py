@@ -66,3 +66,14 @@ def test_dotted_names():
 def test_a_wrong_value_is_named(key, text, said):
     with pytest.raises(ConfigError, match=said):
         override(Config(), {key: text})
+
+
+def test_values_with_commas_come_as_a_list_in_json():
+    @dataclass(frozen=True)
+    class Named:
+        names: tuple[str, ...] = ()
+        widths: tuple[int, ...] = ()
+
+    changed = override(Named(), {"names": '["a=1,2", "b"]', "widths": "[16, 32]"})
+    assert changed == Named(("a=1,2", "b"), (16, 32))
+    assert override(Named(), {"names": "a, b", "widths": "(8)"}) == Named(("a", "b"), (8,))

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from unbraid.core.errors import ConfigError, ContractError
-from unbraid.core.given import Frozen, Given, Hooked, Port, Split, check_given, standin_of, weights_hash
+from unbraid.core.fields import Field, Fields
+from unbraid.core.given import Frozen, Given, Hooked, Port, Split, check_given, standin_of, stands_in, weights_hash
 
 
 def net():
@@ -106,6 +107,34 @@ def test_ports_are_filled_or_refused():
         Port("a lens", "a network")
     with pytest.raises(ConfigError, match="no network"):
         standin_of(ports[0])
+
+
+class Wide:
+    """Stands in where items are long."""
+
+    def fits(self, fields):
+        return fields["x"].shape[0] > 3
+
+    def shape(self, fields):
+        return nn.Linear(fields["x"].shape[0], 1)
+
+    def make(self, data, seed):
+        return self.shape(data.fields)
+
+
+WIDE = Wide()
+
+
+def test_a_stand_in_of_an_optional_port_says_what_it_is_for():
+    short, long = (Fields(x=Field((n,))) for n in (3, 4))
+    where = f"{__name__}:WIDE"
+    for port, found in (
+        (Port("lens", "a network"), [False, False]),
+        (Port("lens", "a network", standin=where), [True, True]),
+        (Port("lens", "a network", standin=where, optional=True), [False, True]),
+        (Port("lens", "a network", standin="unbraid.standins.vit:UNTRAINED", optional=True), [False, False]),
+    ):
+        assert [stands_in(port, fields) for fields in (short, long)] == found
 
 
 def test_an_open_port_may_be_asked_for():

@@ -174,6 +174,20 @@ def test_the_table_has_headers_marks_and_declarations(tmp_path: Path, leak_audit
     assert any("scanner: 62" in c and "leaks" in c for c in cells)
 
 
+def test_latents_in_use_have_a_section_where_an_audit_has_them(run_folder: Path) -> None:
+    audit = json.loads((run_folder / "audit.json").read_text())
+    assert "latents" not in read(write_report(run_folder)).sections  # audits of earlier versions
+    said = {"active": [0, 2], "mixed": [], "passive": [1], "total_mean": 1.234, "total_sampled": 0.02}
+    audit["latents"] = {"z": {**said, "kept_mean": None, "kept_sampled": None, "advice": "z: leave out <1>"}}
+    (run_folder / "audit.json").write_text(json.dumps(audit))
+    page = read(write_report(run_folder))
+    assert page.sections.index("latents") == page.sections.index("gauges") + 1
+    assert "#latents" in [a["href"] for a in page.all("a")]
+    section = page.text[page.text.index("Latents in use") :]
+    assert "z: leave out <1>." in section
+    assert "1.23" in section
+
+
 def test_an_audit_answers_on_the_first_screen(tmp_path: Path, leak_audit: dict[str, Any]) -> None:
     page = read(write_audit_page(leak_audit, tmp_path / "audit.html"))
     head = page.text[: page.text.index("Leakage table")]

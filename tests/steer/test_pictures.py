@@ -68,6 +68,21 @@ def test_long_grids_say_what_they_leave_out() -> None:
     assert short.height < full.height
 
 
+def test_every_channel_of_a_series_fills_the_height() -> None:
+    x = torch.linspace(-1, 1, 30) * torch.tensor([1e-3, -50.0])[:, None] + torch.tensor([0.0, 7.0])[:, None]
+    picture = np.asarray(steer.reconstruction_image(x[None], x[None], unit=False)).astype(int)
+    upper = picture[: picture.shape[0] // 2]
+    for colour in ((15, 92, 110), (190, 110, 30)):
+        rows = np.flatnonzero((np.abs(upper - np.array(colour)).sum(-1) < 60).any(1))
+        assert rows[-1] - rows[0] > 100
+
+
+def test_channels_that_are_not_drawn_are_said() -> None:
+    few, many = torch.randn(2, 4, 12), torch.randn(2, 9, 12)
+    heights = [steer.reconstruction_image(x, x, unit=False).height for x in (few, many)]
+    assert heights[0] < heights[1]
+
+
 def test_volumes_have_arrays_but_no_picture(tmp_path: Path) -> None:
     method, codes = make(2, 3, 4, 5)
     grid = steer.traverse(method, codes.rows(slice(1)), codes, steps=3)

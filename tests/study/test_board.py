@@ -91,3 +91,27 @@ def test_one_method_has_no_rank_plot(tmp_path):
     single = Board(alone, (Value("discs", "ae", 0, "mig", 0.5),), {}, ("mig",), {}, {}, tuple(alone.cells()))
     assert rank_plot(single.ranks()) == ""
     assert "0.5" in write_study(tmp_path, single).read_text()
+
+
+def test_ranks_over_few_data_sets_are_told_apart_only_from_afar():
+    assert board().critical == pytest.approx(2.343 * math.sqrt(3 * 4 / (6 * 2)), rel=1e-3)
+    alone = Recipe.from_json({"methods": ["ae", "vae", "qlae"], "data": ["discs"], "seeds": [0, 1]})
+    assert board(alone).critical == math.inf
+
+
+def test_who_learned_from_what_and_was_judged_on_what():
+    found = [Value("discs", "ae", s, f"accuracy on {d}", v) for d, v in (("a", 0.5), ("b", 0.75)) for s in (0, 1)]
+    found += [Value("digits", "ae", 0, "accuracy on b", 1.0)]
+    rows = list(csv.reader(io.StringIO(Board(RECIPE, tuple(found), {}, (), {}, {}, ()).across_csv())))
+    assert rows == [
+        ["method", "learned from", "accuracy on a", "accuracy on b"],
+        ["ae", "discs", "0.5", "0.75"],
+        ["ae", "digits", "", "1"],
+    ]
+    assert board().across_csv() == ""
+
+
+def test_scores_that_go_together():
+    [row] = list(csv.DictReader(io.StringIO(board().correlations_csv())))
+    # means on discs, where both are: mig .15 .3 .8, loss 1.5 3.5 5.5
+    assert row == {"score": "mig", "other": "loss", "correlation": "1", "pairs": "3"}

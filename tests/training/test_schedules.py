@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import pytest
 
 from unbraid.core.method import At, Schedule
-from unbraid.training.schedules import factor
+from unbraid.training.schedules import between, factor
 
 
 def rates(schedule: Schedule, steps: int) -> list[float]:
@@ -31,3 +32,11 @@ def test_after_a_restart_the_rate_rises_from_a_tenth_to_where_it_would_be() -> N
     assert ratio[20:25] == pytest.approx(expected)
     assert ratio[40:45] == pytest.approx(expected)
     assert ratio[:20] + ratio[25:40] + ratio[45:] == [1.0] * 40
+
+
+def test_a_number_goes_from_one_value_to_another_as_a_teacher_does() -> None:
+    for progress in (0.0, 0.3, 1.0):
+        keep = 1 - (1 - 0.996) * (1 + math.cos(math.pi * progress)) / 2
+        assert between(0.996, 1.0, progress) == pytest.approx(keep)
+        assert between(0.04, 0.07, progress, "linear") == pytest.approx(0.04 + 0.03 * progress)
+    assert between(0.04, 0.07, 1.7) == between(0.04, 0.07, 1.0)

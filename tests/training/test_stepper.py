@@ -13,7 +13,7 @@ from unbraid.training.build import build
 from unbraid.training.ema import EMA
 from unbraid.training.fit import fit
 from unbraid.training.schedules import factor
-from unbraid.training.stepper import Stepper
+from unbraid.training.stepper import Stepper, _filled
 
 DATA = tiny_vectors()
 
@@ -50,6 +50,14 @@ def test_norm_clip_limits_the_norm_of_its_group():
     by = moved(Optim("sgd", lr=1.0, clip=Clip("norm", 0.5), groups=(Group("bias$", lr=0.1, clip=Clip("norm", 2.0)),)))
     assert by["weight"].norm() == pytest.approx(0.5, rel=1e-4)
     assert by["bias"].norm() == pytest.approx(0.2, rel=1e-4)
+
+
+def test_each_parameter_has_its_own_norm():
+    by = moved(Optim("sgd", lr=1.0, clip=Clip("each", 0.5)))
+    assert by["weight"].norm() == pytest.approx(0.5, rel=1e-4)
+    assert by["bias"].norm() == pytest.approx(0.5, rel=1e-4)
+    small = moved(Optim("sgd", lr=1.0, clip=Clip("each", 1e9)))
+    assert torch.allclose(small["weight"], torch.tensor(-3.0))
 
 
 def test_small_gradients_are_not_clipped():
@@ -218,3 +226,28 @@ def test_a_step_hands_out_what_was_emitted_and_its_optimisers_memory():
     assert not first.outputs["prediction"].requires_grad
     second = stepper.step(data.take(torch.arange(8)), 1)
     assert set(second.outputs) == {"prediction", "forgot"}
+
+
+def test_weight_decay_has_a_schedule_of_its_own():
+    optim = Optim("sgd", lr=0.1, weight_decay=0.5, decay=Schedule("linear", final=3.0))
+    cls = type("Now", (Linear,), {"optim": optim, "slope": 0.0, "card": card("now")})
+    method = build(cls, cls.Config(), DATA.fields)
+    stepper = Stepper(method, method.stages()[0], seed=0, steps=4)
+    for step, factor_ in enumerate((1.0, 1.5, 2.0, 2.5)):
+        before = method.encoder.weight.detach().clone()
+        stepper.step(DATA.take(torch.arange(8)), step)
+        torch.testing.assert_close(method.encoder.weight.detach(), before * (1 - 0.1 * 0.5 * factor_))
+
+
+def test_what_no_process_reached_stays_and_what_another_did_gets_zeros():
+    class World:
+        size, rank = 2, 0
+
+        def sum(self, x):
+            return x + torch.tensor([0.0, 1.0, 0.0])
+
+    parameters = [torch.ones(2) for _ in range(3)]
+    filled = _filled([torch.ones(2), None, None], parameters, World())
+    assert torch.equal(filled[0], torch.ones(2))
+    assert torch.equal(filled[1], torch.zeros(2))
+    assert filled[2] is None

@@ -6,7 +6,7 @@ import torch
 from unbraid.core.errors import ConfigError
 from unbraid.training.fit import own_chance
 from unbraid.training.world import processes
-from unbraid.verbs.request import Request, device_for, reproduce
+from unbraid.verbs.request import Request, config_of, device_for, reproduce
 
 
 def has(monkeypatch, *, cuda, mps):
@@ -55,3 +55,12 @@ def test_mps_is_for_one_process(monkeypatch):
 
 def test_only_what_changes_bits_is_in_the_command():
     assert reproduce(Request("ae", track=["wandb"], compile=True)).endswith("--seed 0 --compile")
+
+
+def test_a_list_whose_values_hold_commas_comes_back():
+    import shlex
+
+    words = shlex.split(reproduce(Request("medical-benchmark", set={"options": ["projector=64,32", "batch=16"]})))
+    name, _, text = words[-1].partition("=")
+    asked = Request("medical-benchmark", preset="paper", set={name: text})
+    assert config_of(asked).options == ("projector=64,32", "batch=16")

@@ -37,8 +37,8 @@ def scores(
     known = (y >= 0).all(1)
     if known.sum() < 2:
         return []
-    behind = _behind(code, posterior)
-    cut = None if behind is None else (behind[0][known], behind[1][known])
+    own = behind(code, posterior)
+    cut = None if own is None else (own[0][known], own[1][known])
     return score_all(code.values[known], y[known], names, code.discrete, seed, posterior=cut, budget=_BUDGET)
 
 
@@ -61,13 +61,13 @@ def gauges(code: Code, posterior: Posterior | None) -> dict[str, Any]:
         if symbols.min() >= 0 and symbols.max() < classes:
             usage = gauge.code_usage(symbols, classes)
             found |= {"dead_codes": int((usage == 0).sum()), "perplexity": gauge.perplexity(usage)}
-    if (behind := _behind(code, posterior)) is not None:
-        found["passive_latents"] = np.flatnonzero(~gauge.active_by_posterior(*behind)).tolist()
-        found["posterior_share"] = gauge.posterior_share(*behind).tolist()
+    if (own := behind(code, posterior)) is not None:
+        found["passive_latents"] = np.flatnonzero(~gauge.active_by_posterior(*own)).tolist()
+        found["posterior_share"] = gauge.posterior_share(*own).tolist()
     return found
 
 
-def _behind(code: Code, posterior: Posterior | None) -> tuple[np.ndarray, np.ndarray] | None:
+def behind(code: Code, posterior: Posterior | None) -> tuple[np.ndarray, np.ndarray] | None:
     """The posterior, where it is this part's."""
     if posterior is None or tuple(posterior[0].shape) != code.values.shape:
         return None

@@ -6,12 +6,13 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from unbraid.audit.families import Family, families
 from unbraid.audit.heatmap import heatmap
+from unbraid.audit.latents import Latents
 from unbraid.audit.rows import Row, best
 from unbraid.audit.text import sentences, table
 from unbraid.core.config import from_json
@@ -33,6 +34,7 @@ class Audit:
         gauges: Part -> gauge -> number, or list of numbers.
         notes: What a reader of the whole page should know.
         meta: Items, factors with their kinds and entropies, group, folds, probes, seed, versions.
+        latents: Part -> which of its latents are in use, where its posterior is known.
     """
 
     rows: tuple[Row, ...]
@@ -40,6 +42,7 @@ class Audit:
     gauges: Mapping[str, Mapping[str, Any]]
     notes: tuple[str, ...]
     meta: Mapping[str, Any]
+    latents: Mapping[str, Latents] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.table()
@@ -81,7 +84,7 @@ class Audit:
 
     def sentences(self) -> list[str]:
         """What was found in plain words, one sentence or two per part, what matters most first."""
-        return sentences(self.rows)
+        return sentences(self.rows) + [found.advice for found in self.latents.values()]
 
     def heatmap_data(self) -> dict[str, Any]:
         """Parts and columns x factors: share, interval, bits, verdict; None where nothing was measured."""
@@ -100,6 +103,7 @@ class Audit:
             "gauges": {part: dict(found) for part, found in self.gauges.items()},
             "notes": list(self.notes),
             "meta": dict(self.meta),
+            "latents": {part: dataclasses.asdict(found) for part, found in self.latents.items()},
         }
         return json.dumps(_plain(data), indent=1, allow_nan=False) + "\n"
 
@@ -121,6 +125,7 @@ class Audit:
                 {part: dict(found) for part, found in data["gauges"].items()},
                 tuple(str(note) for note in data["notes"]),
                 meta,
+                {part: from_json(Latents, found) for part, found in data.get("latents", {}).items()},
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
             raise DataError("an audit as JSON", got=f"{type(error).__name__}: {error}", fix="audit again") from None

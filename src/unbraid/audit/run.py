@@ -15,6 +15,7 @@ from unbraid.audit.codes import Code, codes
 from unbraid.audit.declared import Declarations, Roles, resolve
 from unbraid.audit.gauges import Posterior, gauges, scores
 from unbraid.audit.labels import Target, group_ids, targets
+from unbraid.audit.latents import latents
 from unbraid.audit.measure import PROBES, Plan, check_probes, columns, whole
 from unbraid.audit.page import Audit
 from unbraid.audit.rows import Row, judged
@@ -42,6 +43,7 @@ def audit(
     metrics: Sequence[str] | None = None,
     probes: Sequence[str] = PROBES,
     posterior: Posterior | None = None,
+    posterior_part: str | None = None,
     clean_below: float = CLEAN_BELOW,
     seed: int = 0,
     progress: Progress | None = None,
@@ -60,7 +62,8 @@ def audit(
         roles: Role -> factor, where the names differ.
         metrics: Names of scores (see `metrics.registry`); None for the usual ones, ("all",) for all, () for none.
         probes: "linear", "mlp" or both, for whole parts.
-        posterior: Means and log-variances (N, L) of a variational encoder, for the gauges and RMIG.
+        posterior: Means and log-variances (N, L) of a variational encoder, for the gauges, RMIG and the use of latents.
+        posterior_part: The part that these are of; None for any that has their shape.
         clean_below: Share of a factor's entropy that a part may hold at most to be called clean.
         seed: Of folds, probes and scores: the same seed gives the same numbers.
         progress: Called with what is being done and the share done.
@@ -86,12 +89,15 @@ def audit(
     found = [row for code in read for row in _part(code, plan, asked, tell)]
     found += [_unmapped(part, role, what) for part, role, what in resolved.unmapped]
     tell("scores", 1.0)
+    behind = {code.name: posterior if posterior_part in (None, code.name) else None for code in read}
+    used = {code.name: latents(code, behind[code.name], seed) for code in read}
     return Audit(
         rows=judged(found, clean_below),
-        scores={code.name: scores(code, able, metrics, seed, posterior) for code in read},
-        gauges={code.name: gauges(code, posterior) for code in read},
+        scores={code.name: scores(code, able, metrics, seed, behind[code.name]) for code in read},
+        gauges={code.name: gauges(code, behind[code.name]) for code in read},
         notes=_notes(asked, group),
         meta=_meta(asked, rows, group, groups, folds, plan, clean_below),
+        latents={name: use for name, use in used.items() if use is not None},
     )
 
 

@@ -143,7 +143,8 @@ def _measure_all(wanted: Mapping[Job, Mapping[str, Metric]], progress: Progress)
     if not wanted:
         return {}
     opened: dict[str, Dataset] = {name: open_data(name) for name in {job.data for job in wanted}}
-    seen = {job: in_roles(opened[job.data], job.cls.card.needs, {}, job.cls.card.wants) for job in wanted}
+    cards = {job: job.cls.card for job in wanted}
+    seen = {job: in_roles(opened[job.data], c.needs, {}, c.wants, c.partly) for job, c in cards.items()}
     steps = {job: _steps(job, seen[job]) for job in wanted}
     outcomes, done = {}, 0
     progress.begin("verify", sum(steps.values()))

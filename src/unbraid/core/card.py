@@ -25,12 +25,14 @@ class Card:
         summary: One sentence: what it learns and how.
         needs: Batch fields that the method reads.
         wants: Batch fields that it reads where the data have them, to judge itself by.
+        partly: Fields among these that may be unknown for some items, which then have -1 there.
         scope: What `encode` depends on: one item, its batch, or the whole data set.
         claim: What `unbraid verify` tests, in one sentence.
         extras: Optional dependencies.
         ports: Networks that it takes from outside.
         example: Data to try it on, as `open_data` takes them.
         tiny: Very few data of the kind it needs, on which the contract is checked; made vectors where empty.
+        family: What kind of objective it has, within its wing.
     """
 
     name: str
@@ -42,12 +44,14 @@ class Card:
     modality: tuple[str, ...] = ("image", "vector")
     needs: tuple[str, ...] = ("x",)
     wants: tuple[str, ...] = ()
+    partly: tuple[str, ...] = ()
     scope: Literal["item", "batch", "data"] = "item"
     claim: str = ""
     extras: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
     example: str = "sprites"
     tiny: str = ""
+    family: str = ""
 
 
 def told(default: Any, by: Provenance) -> Any:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import types
 import typing
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Literal, TypeVar, Union
 
 from unbraid.core.errors import ConfigError, nearest
@@ -108,13 +110,21 @@ def _union(args: tuple[Any, ...], value: Any, where: str) -> Any:
 
 def _sequence(origin: Any, args: tuple[Any, ...], value: Any, where: str) -> Any:
     if isinstance(value, str):
-        value = [v for v in value.strip("()[] ").replace(" ", "").split(",") if v]
+        value = _listed(value)
     if not isinstance(value, list | tuple | set | frozenset):
         raise ConfigError("values separated by commas", got=f"'{value}'", where=where)
     if origin is tuple and len(args) == 2 and args[1] is not Ellipsis and len(value) != 2:
         raise ConfigError("two values separated by a comma", got=f"'{value}'", where=where)
     inner = args[0] if args else str
     return origin(_typed(inner, v, where) for v in value)
+
+
+def _listed(text: str) -> list[Any]:
+    """Values of a text: a list in JSON, in which they may hold commas themselves, or separated by commas."""
+    with suppress(ValueError):
+        if isinstance(found := json.loads(text), list):
+            return found
+    return [v for v in text.strip("()[] ").replace(" ", "").split(",") if v]
 
 
 def _scalar(hint: Any, value: Any, where: str) -> Any:

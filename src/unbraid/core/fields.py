@@ -15,6 +15,7 @@ Batch = Mapping[str, Any]
 NAMES: Mapping[str, str] = MappingProxyType(
     {
         "x": "the observation: image (C, H, W) in [0, 1], series or IQ (C, T), video (T, C, H, W), vector (D,)",
+        "crops": "(V, C, H, W): further views of the observation, smaller than those in x",
         "index": "() int: position in the data set",
         "factors": "(K,) float: the row of the factor table, categories as codes, missing as 0",
         "known": "(K,) bool: which entries of the factor row were observed",
@@ -22,6 +23,7 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "group": "() int: the unit that splits must not cut (speaker, subject, device, scene)",
         "domain": "() int: the environment an item comes from",
         "instance": "() int: which object or recording an item shows",
+        "pose": "(7,) float: where the camera stood: a translation, then a unit quaternion, w first",
         "attributes": "(A,) float: binary attributes or scores",
         "length": "() int: how many steps of a padded sequence are real",
         "valid": "(T,) bool: which steps are real",

@@ -25,7 +25,8 @@ class Port:
         trainable: Whether training moves it; then it belongs to the method and is stored with it.
         optional: Whether the method does without.
         keep: A run keeps the weights of the network, or a reference to where it came from and a hash of them.
-        standin: "module:object", a `Standin` that takes its place where none is given.
+        standin: "module:object", a `Standin` that takes its place where none is given; of an optional port, where it
+            says that it `fits` the data.
     """
 
     name: str
@@ -47,13 +48,24 @@ class Port:
 
 @runtime_checkable
 class Standin(Protocol):
-    """A small network of our own in the place of one that nobody gave."""
+    """A small network of our own in the place of one that nobody gave.
+
+    One with a true attribute `seedless` is the same for every seed, as a checkpoint is.
+    """
 
     def shape(self, fields: Fields) -> nn.Module:
         """The network before training, for data of these fields."""
 
     def make(self, data: Any, seed: int) -> nn.Module:
-        """The network, trained for these data; a function of both."""
+        """The network, trained for these data; a function of both, which differs from `shape` in its weights only."""
+
+
+@runtime_checkable
+class Fits(Protocol):
+    """A stand-in of an optional port: some data need it, others do without."""
+
+    def fits(self, fields: Fields) -> bool:
+        """Whether it takes the port's place for data of these fields."""
 
 
 def standin_of(port: Port) -> Standin:
@@ -67,6 +79,14 @@ def standin_of(port: Port) -> Standin:
     module, _, name = port.standin.partition(":")
     found: Standin = getattr(importlib.import_module(module), name)
     return found
+
+
+def stands_in(port: Port, fields: Fields) -> bool:
+    """Whether a stand-in takes the place of a network that nobody gave, for data of these fields."""
+    if port.standin is None or not port.optional:
+        return port.standin is not None
+    standin = standin_of(port)
+    return isinstance(standin, Fits) and standin.fits(fields)
 
 
 class Given(Mapping[str, nn.Module]):

@@ -28,11 +28,11 @@ C = TypeVar("C")
 
 @dataclass(frozen=True)
 class Schedule:
-    """The factor on a learning rate, a pure function of the step.
+    """The factor on a learning rate or a weight decay, a pure function of the step.
 
     Attributes:
         kind: What happens after the warm-up: "constant", "linear" or "cosine" descent to `final`, or "stairs": by the
-            factor `final` at every `stair` steps.
+            factor `final` at every `stair` steps, or where `falls` says.
         warmup: Steps of linear ascent from 0.
         final: The factor at the last step, or that of a stair.
         stair: Steps from one stair to the next.
@@ -40,6 +40,7 @@ class Schedule:
         restarts: Steps at which the rate falls to a tenth of what it would be, and rises again within `warmup` steps.
         share: Share of the stage's steps that warm up; replaces `warmup` where it is above 0.
         zero: Whether the first step of the warm-up has rate 0 instead of 1 / `warmup`.
+        falls: Shares of the stage's steps at which stairs are; replaces `stair` where there are any.
     """
 
     kind: Literal["constant", "linear", "cosine", "stairs"] = "constant"
@@ -50,13 +51,14 @@ class Schedule:
     stair: int = 1
     share: float = 0.0
     zero: bool = False
+    falls: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class Clip:
-    """How gradients are limited: each entry ("value") or the norm over the group ("norm")."""
+    """How gradients are limited: each entry ("value"), the norm of the group ("norm") or of each parameter ("each")."""
 
-    kind: Literal["value", "norm"]
+    kind: Literal["value", "norm", "each"]
     limit: float
 
 
@@ -95,7 +97,9 @@ class Optim:
         weight_decay: For parameters that no group matches.
         clip: For parameters that no group matches.
         schedule: Factor on every learning rate.
+        decay: Factor on every weight decay; above 1 at the end where `final` is.
         groups: Exceptions.
+        nesterov: Whether the momentum of "sgd" looks ahead.
     """
 
     kind: Literal["adam", "adamw", "sgd", "lars"] = "adam"
@@ -108,6 +112,8 @@ class Optim:
     schedule: Schedule = Schedule()
     groups: tuple[Group, ...] = ()
     trust: float = 0.001
+    decay: Schedule = Schedule()
+    nesterov: bool = False
 
 
 @runtime_checkable
@@ -122,8 +128,10 @@ class Source(Protocol):
         """One batch, the shape of `indices` in front of every field."""
 
 
-Views = Callable[[Tensor, "At"], Tensor]
-"""(observations (B, *item), at) -> what the updates see of them: other observations, or several views (B, V, *item)."""
+Views = Callable[[Tensor, "At"], Tensor | Mapping[str, Tensor]]
+"""(observations (B, *item), at) -> what the updates see of them: other observations, or several views (B, V, *item).
+
+Views of several sizes are a mapping: `x` has the first, `crops` the smaller ones."""
 
 Draw = Callable[[Any, Int[Tensor, " batch"], torch.Generator], Int[Tensor, "batch *more"]]
 """(source, indices (B,), generator) -> indices of any shape with the batch in front: pairs (B, 2), triples (B, 3)."""

@@ -152,6 +152,23 @@ class GaugeLine:
     meaning: str
 
 
+@dataclass(frozen=True)
+class LatentsLine:
+    """Which latents of a part are in use, as the page shows it.
+
+    Attributes:
+        part: Its name.
+        advice: A sentence.
+        groups: (group, how many, which).
+        totals: (which latents, total correlation of their means, of their samples).
+    """
+
+    part: str
+    advice: str
+    groups: tuple[tuple[str, str, str], ...]
+    totals: tuple[tuple[str, str, str], ...]
+
+
 def _audited(audit: Mapping[str, Any]) -> dict[str, Any]:
     """What both pages show of an audit."""
     lines = _scores(audit)
@@ -167,6 +184,7 @@ def _audited(audit: Mapping[str, Any]) -> dict[str, Any]:
         "scores": lines,
         "headline": _headline(lines, audit),
         "gauges": _gauges(audit),
+        "latents": _latents(audit),
         "rows": [_row(row) for row in shown],
         "all_rows": len(rows),
     }
@@ -208,6 +226,21 @@ def _gauges(audit: Mapping[str, Any]) -> list[GaugeLine]:
             few = 1 < len(numbers) <= _ENOUGH_NUMBERS and any(isinstance(v, float) and v % 1 for v in value)
             bars = tuple(max(0.0, v) / largest for v in numbers) if few else ()
             found.append(GaugeLine(str(part), title(str(name)), _plain(value), bars, meaning))
+    return found
+
+
+def _latents(audit: Mapping[str, Any]) -> list[LatentsLine]:
+    """Audits of earlier versions have none."""
+    found = []
+    for part, said in (audit.get("latents") or {}).items():
+        said = said if isinstance(said, Mapping) else {}
+        chosen = {group: said.get(group) or [] for group in ("active", "mixed", "passive")}
+        groups = tuple((title(group), str(len(which)), _plain(which)) for group, which in chosen.items())
+        totals = tuple(
+            (name, number(said.get(f"{key}_mean")), number(said.get(f"{key}_sampled")))
+            for name, key in (("All", "total"), ("Active and mixed", "kept"))
+        )
+        found.append(LatentsLine(str(part), f"{said.get('advice') or part}.", groups, totals))
     return found
 
 

@@ -1,6 +1,7 @@
-"""Change one part and keep the rest: traverse, interpolate, swap and replace, over any method that decodes."""
+"""Change one part and keep the rest, over any method that decodes; or take a factor out of any codes."""
 
-from unbraid.steer.edit import Grid, interpolate, replace, swap, traverse
+from unbraid.steer.edit import Grid, interpolate, replace, roll, swap, traverse
+from unbraid.steer.erasing import Erased, erase
 from unbraid.steer.pictures import (
     grid_image,
     reconstruction_image,
@@ -12,13 +13,16 @@ from unbraid.steer.pictures import (
 from unbraid.steer.ranges import Range, code_range
 
 __all__ = [
+    "Erased",
     "Grid",
     "Range",
     "code_range",
+    "erase",
     "grid_image",
     "interpolate",
     "reconstruction_image",
     "replace",
+    "roll",
     "swap",
     "traverse",
     "write_gif",

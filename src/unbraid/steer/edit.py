@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as with_
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -73,6 +73,14 @@ class Grid:
         )
 
 
+@runtime_checkable
+class Rolls(Protocol):
+    """Moves codes along paths of its own, each of which is a column of a derived part."""
+
+    def roll(self, parts: Parts, part: str, steps: int) -> Sequence[Parts]:
+        """The parts after each of some steps; backwards where there are fewer than none."""
+
+
 # ------------------------------------------------------------------------------------------------------- the verbs
 
 
@@ -97,12 +105,15 @@ def traverse(
 
     Returns:
         A row per column and item, the columns that change the observation most first. Discrete columns go through
-        their observed values; those with fewer values than steps have shorter rows.
+        their observed values; those with fewer values than steps have shorter rows. A method that rolls goes along its
+        own paths instead, where these are named or nothing is (see `roll`).
 
     Raises:
         ConfigError: The method does not decode, or a name is no column of its.
     """
     decoder, specs = _decoder(method), method.parts()
+    if isinstance(method, Rolls) and _derived(specs, names):
+        return roll(method, items, names, steps=steps)
     columns = _columns(specs, items, names)
     ranges = [code_range(codes, column, specs) for column in columns]
     paths = [_path(r, steps, beyond) for r in ranges]
@@ -138,6 +149,58 @@ def traverse(
         tuple(own[row] for row in rows),
         _unit(method),
         parts.rows(torch.cat([torch.arange(starts[row], starts[row + 1]) for row in rows]).to(_device(method))),
+    )
+
+
+def roll(
+    method: Method[Any], items: Parts, names: str | Sequence[str] | None = None, *, steps: int | None = None
+) -> Grid:
+    """Move codes along the method's own paths, step by step to both sides.
+
+    Args:
+        method: A method that decodes and rolls.
+        items: Codes of the few items to start from.
+        names: Columns of derived parts ("potentials[3]"), or such parts; None takes all there are.
+        steps: Observations per row, the item's own included; None takes 9.
+
+    Returns:
+        A row per column and item, the columns that change the observation most first; values are numbers of steps.
+
+    Raises:
+        ConfigError: The method does not decode or roll, or a name is none of its paths.
+    """
+    decoder, specs = _decoder(method), method.parts()
+    if not isinstance(method, Rolls):
+        raise ConfigError("a method with paths of its own", got=f"'{method.card.name}', which has none")
+    columns = _derived_columns(specs, names)
+    steps = STEPS + 1 if steps is None else steps
+    if steps < 2:
+        raise ConfigError("2 steps or more", got=str(steps), where="steps")
+    back, count, start = (steps - 1) // 2, items.size, _moved(items, method)
+    with _at_rest(method):
+        paths = [
+            [*reversed(method.roll(start, column, -back)), start, *method.roll(start, column, steps - 1 - back)]
+            for column in columns
+        ]
+    rows = len(columns) * count
+    arrays = np.stack([_decode(decoder, method, Parts.cat(path)) for path in paths])  # (columns, steps * count, ...)
+    arrays = arrays.reshape(len(columns), steps, count, *arrays.shape[2:]).swapaxes(1, 2)
+    arrays = arrays.reshape(rows, steps, *arrays.shape[3:])
+    changed = _changed(arrays)
+    order = np.argsort(-changed.reshape(len(columns), count).mean(1), kind="stable")
+    chosen = [int(column) * count + item for column in order for item in range(count)]
+    one = torch.tensor([0], device=_device(method))
+    return Grid(
+        "traverse",
+        arrays[chosen],
+        tuple(columns[row // count] for row in chosen),
+        ("low", *[""] * (steps - 2), "high"),
+        tuple(row % count for row in chosen),
+        np.tile(np.arange(steps) - float(back), (rows, 1)),
+        changed[chosen],
+        (back,) * rows,
+        _unit(method),
+        Parts.cat([parts.rows(one + row % count) for row in chosen for parts in paths[row // count]]),
     )
 
 
@@ -286,6 +349,23 @@ def _columns(specs: Sequence[PartSpec], items: Parts, names: str | Sequence[str]
         if items[found[-1]].ndim != 1:
             fix = f"name a column, such as '{name}[0]'" if len(spec.shape) == 1 else "use swap or interpolate"
             raise ConfigError("a part that is one number per item", got=f"'{name}' of shape {spec.shape}", fix=fix)
+    return tuple(dict.fromkeys(found))
+
+
+def _derived(specs: Sequence[PartSpec], names: str | Sequence[str] | None) -> bool:
+    """Whether derived parts are meant, as they are where nothing is named."""
+    derived = {s.name for s in specs if s.of is not None}
+    return bool(derived) and (names is None or all(name.partition("[")[0] in derived for name in _asked(names)))
+
+
+def _derived_columns(specs: Sequence[PartSpec], names: str | Sequence[str] | None) -> tuple[str, ...]:
+    known = {s.name: s.columns or (s.name,) for s in specs if s.of is not None}
+    every = [column for columns in known.values() for column in columns]
+    found: list[str] = []
+    for name in every if names is None else _asked(names):
+        if name not in known and name not in every:
+            raise ConfigError("a path of the method", got=f"'{name}'", fix=nearest(name, every))
+        found += known.get(name, (name,))
     return tuple(dict.fromkeys(found))
 
 

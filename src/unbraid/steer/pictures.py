@@ -7,6 +7,7 @@ enlarged by whole factors where they are small, so that pixels stay pixels; vect
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -78,6 +79,7 @@ def grid_image(grid: Grid, tracks: Mapping[str, str] | None = None, *, rows: int
     notes = ["Framed: the step nearest to the item itself."] if max(grid.own, default=-1) >= 0 else []
     notes += [f"From one item to another in {grid.labels[0]}."] if grid.kind == "interpolate" else []
     notes += [f"{more} more rows, which change less, are left out."] if more > 0 else []
+    notes += draw.left_out
     return _sheet(_Cells(cells, _labels(grid, tracks or {}), grid.heads, grid.own, " ".join(notes)))
 
 
@@ -171,7 +173,7 @@ def reconstruction_image(
         cells.append([draw(item, None) for item in upper])
         cells.append([draw(item, original) for item, original in zip(lower, upper, strict=True)])
     labels = [("data", ""), ("decoded", "")] * (len(cells) // 2)
-    return _sheet(_Cells(cells, labels, (), [-1] * len(cells)))
+    return _sheet(_Cells(cells, labels, (), [-1] * len(cells), " ".join(draw.left_out)))
 
 
 # ----------------------------------------------------------------------------------------------------------- words
@@ -212,20 +214,32 @@ class _Painter:
     """Draws one observation; all cells of a picture share its scale.
 
     Args:
-        arrays: All observations of the picture, with any dimensions in front.
+        arrays: All observations of the picture, rows and steps in front.
         unit: Whether values lie in [0, 1].
     """
 
     def __init__(self, arrays: np.ndarray, unit: bool) -> None:
         # Two dimensions stand in front: rows and steps.
         self.shape = arrays.shape[2:]
-        finite = arrays[np.isfinite(arrays)]
-        low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-        image = len(self.shape) == 3
-        self.low, self.high = (0.0, 1.0) if unit and image else (low, high if high > low else low + 1)
+        image, series = len(self.shape) == 3, len(self.shape) == 2
+        self.low, self.high = np.float64(0), np.float64(1)
+        if not (unit and image):  # the channels of a series are measured in units of their own
+            axes = (0, 1, 3) if series else None
+            known = np.where(np.isfinite(arrays), arrays, np.nan)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # of a channel without a finite value
+                low, high = (np.nan_to_num(f(known, axis=axes)) for f in (np.nanmin, np.nanmax))
+            shape = (-1, 1) if series else ()
+            self.low, self.high = low.reshape(shape), np.where(high > low, high, low + 1).reshape(shape)
         if len(self.shape) not in (1, 2, 3):
             fix = "the arrays are in the npz file"
             raise ConfigError("images, series or vectors", got=f"items of shape {self.shape}", fix=fix)
+
+    @property
+    def left_out(self) -> list[str]:
+        """A sentence on the channels that are not drawn, if there are any."""
+        more = len(self.shape) == 2 and self.shape[0] > len(_LINES)
+        return [f"The first {len(_LINES)} of {self.shape[0]} channels."] if more else []
 
     def __call__(self, x: Float[np.ndarray, "*item"], reference: Float[np.ndarray, "*item"] | None) -> Image:
         scaled = (np.nan_to_num(x) - self.low) / (self.high - self.low)

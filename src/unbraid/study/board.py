@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from unbraid.core.errors import RunError
-from unbraid.metrics.stats import Interval, bootstrap, mean_interval, paired
+from unbraid.metrics.stats import Interval, bootstrap, critical_difference, mean_interval, paired
 from unbraid.study.recipe import Cell, Recipe
 from unbraid.training.files import read_json
 
@@ -170,6 +170,14 @@ class Board:
             return np.full(len(methods), math.nan)
         return np.asarray(rankdata(-values if self.more.get(score, True) else values))
 
+    @property
+    def critical(self) -> float:
+        """How far two mean ranks must lie apart to be told apart, the data sets being what is drawn."""
+        ranked = [
+            d for d in self.recipe.data if any(len(self.places(d, s)) == len(self.recipe.methods) for s in self.scores)
+        ]
+        return critical_difference(len(self.recipe.methods), len(ranked))
+
     def results_csv(self) -> str:
         """One row for every number: data, method, seed, score, value."""
         rows = [(v.data, v.method, v.seed, v.score, f"{v.value:.6g}") for v in self.values]
@@ -193,6 +201,46 @@ class Board:
             for m, p in self.places(d, score).items()
         ]
         return _csv(("data", "method", "score", "mean", "low", "high", "seeds", "place", "mean rank"), rows)
+
+    def across_csv(self) -> str:
+        """One row for every method and data set that it learned from, a column for each set that it was judged on.
+
+        From the numbers called "NUMBER on SET", means over the seeds; empty where there are none.
+        """
+        found: dict[tuple[str, str], dict[str, list[float]]] = {}
+        for v in self.values:
+            if " on " in v.score:
+                found.setdefault((v.method, v.data), {}).setdefault(v.score, []).append(v.value)
+        columns = list(dict.fromkeys(score for row in found.values() for score in row))
+        rows = [[*place, *(_average(row.get(score)) for score in columns)] for place, row in found.items()]
+        return _csv(("method", "learned from", *columns), rows) if rows else ""
+
+    def correlations_csv(self) -> str:
+        """Spearman's correlation of every two scores of the page, over all pairs of data and method that have both."""
+        cells = [(d, m) for d in self.recipe.data for m in self.recipe.methods]
+        means = {s: np.array([_mean_of(self.at(d, m, s).values()) for d, m in cells]) for s in self.scores}
+        pairs = [(a, b) for i, a in enumerate(self.scores) for b in self.scores[i + 1 :]]
+        rows = [[a, b, *_together(means[a], means[b])] for a, b in pairs]
+        return _csv(("score", "other", "correlation", "pairs"), rows)
+
+
+def _mean_of(values: Collection[float]) -> float:
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+def _average(values: Sequence[float] | None) -> str:
+    return f"{_mean_of(values):.6g}" if values else ""
+
+
+def _together(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"]) -> tuple[str, int]:
+    """The correlation, empty where there are fewer than three pairs or a score is always the same."""
+    from scipy.stats import spearmanr
+
+    both = ~np.isnan(one) & ~np.isnan(other)
+    one, other = one[both], other[both]
+    if len(one) < 3 or min(np.ptp(one), np.ptp(other)) == 0:
+        return "", len(one)
+    return f"{float(spearmanr(one, other).statistic):.4g}", len(one)
 
 
 def _short(*values: float) -> list[str]:

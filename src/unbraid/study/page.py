@@ -28,13 +28,19 @@ _NOTES = (
 
 
 def write_study(folder: Path, board: Board) -> Path:
-    """Write `results.csv`, `leaderboard.csv` and `study.html` into the folder of a study.
+    """Write `study.html` and its tables into the folder of a study.
+
+    These are `results.csv`, `leaderboard.csv` and `correlations.csv`, and `across.csv` where methods were judged on
+    data that they did not learn from.
 
     Returns:
         The path of the page; it loads nothing, but links to the reports of the runs beside it.
     """
     write_text(folder / "results.csv", board.results_csv())
     write_text(folder / "leaderboard.csv", board.leaderboard_csv())
+    write_text(folder / "correlations.csv", board.correlations_csv())
+    if across := board.across_csv():
+        write_text(folder / "across.csv", across)
     ranks = board.ranks()
     methods = list(ranks) or list(board.recipe.methods)
     page = {
@@ -46,7 +52,10 @@ def write_study(folder: Path, board: Board) -> Path:
         "failed": list(board.failed.items()),
         "runs": [(cell.name, cell.name not in board.failed and _done(board, cell)) for cell in board.cells],
         "command": "unbraid study --recipe recipe.toml --out FOLDER\n\n" + to_toml(board.recipe),
-        "reproduction": [("Version", __version__), ("Beside this page", "recipe.toml, results.csv, leaderboard.csv")],
+        "reproduction": [
+            ("Version", __version__),
+            ("Beside this page", "recipe.toml, results.csv, leaderboard.csv, correlations.csv"),
+        ],
         "notes": _NOTES,
     }
     out = folder / "study.html"
@@ -73,7 +82,11 @@ def _lead(board: Board) -> str:
 
 def _ranked(board: Board) -> str:
     scores = ", ".join(title(s) for s in board.scores)
-    return f"Ranked by {scores}, where every method has them; whole pairs of data and seed are drawn again."
+    words = f"Ranked by {scores}, where every method has them; whole pairs of data and seed are drawn again."
+    if math.isfinite(board.critical):
+        words += f" Over these data sets alone, mean ranks less than {number(board.critical)} apart are not told apart"
+        words += " (Nemenyi, 5 %)."
+    return words
 
 
 def _table(board: Board, data: str, methods: list[str]) -> dict[str, Any]:

@@ -350,12 +350,22 @@ def _steps(s: _Subject, method: Method[Any], stage: Stage, n: int) -> Iterator[t
         yield stepper, step, batch
 
 
+_KEPT_BY_TORCH = {
+    "training",
+    "_parameters",
+    "_buffers",
+    "_modules",
+    "_non_persistent_buffers_set",
+    "_flat_weights",  # of recurrent layers: the parameters once more
+}
+
+
 def _attributes(method: nn.Module) -> dict[str, str]:
     """Plain attributes of all submodules, less what torch itself keeps there."""
     kept = {}
     for where, module in method.named_modules():
         for name, value in vars(module).items():
-            if name not in ("training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
+            if name not in _KEPT_BY_TORCH:
                 kept[f"{where}.{name}"] = repr(value) if not isinstance(value, Tensor) else repr(value.tolist())
     return kept
 

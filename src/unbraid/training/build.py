@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from unbraid.core.fields import Fields
-from unbraid.core.given import Given, standin_of
+from unbraid.core.given import Given, standin_of, stands_in
 from unbraid.core.method import Method
 from unbraid.data.order import key_of
+from unbraid.training.cache import trained_once
 
 M = TypeVar("M", bound=Method[Any])
 
@@ -39,14 +40,12 @@ def stand_in(cls: type[Method[Any]], data: Any, seed: int, given: Mapping[str, n
     """The given networks, and a stand-in, trained for these data, for every port that has one and needs it."""
     networks = dict(given or {})
     for port in cls.card.ports:
-        if port.name not in networks and port.standin is not None and not port.optional:
-            with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(key_of(seed, "stand-in", port.name))
-                networks[port.name] = standin_of(port).make(data, seed)
+        if port.name not in networks and stands_in(port, data.fields):
+            networks[port.name] = trained_once(standin_of(port), data, seed)
     return Given(networks)
 
 
 def shaped(cls: type[Method[Any]], fields: Fields) -> Given:
     """Untrained stand-ins for the ports that have one, which is enough to see parts and shapes."""
-    ports = [port for port in cls.card.ports if port.standin is not None and not port.optional]
+    ports = [port for port in cls.card.ports if stands_in(port, fields)]
     return Given({port.name: standin_of(port).shape(fields) for port in ports})

@@ -118,7 +118,8 @@ class Stepper:
             if stream.views is not None:
                 self._reseed(at.step, f"views:{name}")
                 one = dict(seen[name] if name else seen)
-                one["x"] = stream.views(one["x"], at)
+                made = stream.views(one["x"], at)
+                one |= made if isinstance(made, Mapping) else {"x": made}
                 seen = {**seen, name: one} if name else one
         return seen
 
@@ -163,7 +164,7 @@ class Stepper:
         raw = torch.autograd.grad(total, move.parameters, allow_unused=True)
         gradients = [_laid_out_as(p, g) for p, g in zip(move.parameters, raw, strict=True)]
         if self.world.size > 1:
-            gradients = _filled(gradients, move.parameters)
+            gradients = _filled(gradients, move.parameters, self.world)
             average_([g for g in gradients if g is not None], self.world)
         self._guard(update, weighted, total, gradients, batch, at)
         move.descend(gradients, at)
@@ -224,7 +225,7 @@ class _Descent:
         self._group = [_group_of(n, p, update.optim) for n, p in zip(self.names, self.parameters, strict=True)]
         self._clips = _clips(update.optim, self._group)
         self.optimizer = _optimizer(update.optim, self.parameters, self._group)
-        self._base = [float(g["lr"]) for g in self.optimizer.param_groups]
+        self._base = [(float(g["lr"]), float(g["weight_decay"])) for g in self.optimizer.param_groups]
 
     def descend(self, gradients: Sequence[Tensor | None], at: At) -> None:
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
@@ -233,9 +234,9 @@ class _Descent:
             reached = [self.parameters[i] for i in members if gradients[i] is not None]
             for parameter, clipped in zip(reached, _clipped([p.grad for p in reached], clip), strict=True):
                 parameter.grad = clipped
-        rate = factor(self.optim.schedule, at)
-        for group, base in zip(self.optimizer.param_groups, self._base, strict=True):
-            group["lr"] = base * rate
+        rate, decay = factor(self.optim.schedule, at), factor(self.optim.decay, at)
+        for group, (base, shrink) in zip(self.optimizer.param_groups, self._base, strict=True):
+            group["lr"], group["weight_decay"] = base * rate, shrink * decay
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -291,7 +292,7 @@ def _optimizer(
     if optim.kind == "lars":
         return LARS(sets, momentum=optim.momentum)
     if optim.kind == "sgd":
-        return torch.optim.SGD(sets, momentum=optim.momentum)
+        return torch.optim.SGD(sets, momentum=optim.momentum, nesterov=optim.nesterov)
     kind = torch.optim.Adam if optim.kind == "adam" else torch.optim.AdamW
     return kind(sets, betas=optim.betas, eps=optim.eps, fused=True)
 
@@ -303,16 +304,21 @@ def _clipped(gradients: Sequence[Tensor | None], clip: Clip) -> Sequence[Tensor]
         return []
     if clip.kind == "value":
         return torch._foreach_clamp_max(torch._foreach_clamp_min(given, -clip.limit), clip.limit)
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(given)))
-    return torch._foreach_mul(given, torch.clamp(clip.limit / (norm + 1e-6), max=1.0))
+    norms = torch.stack(torch._foreach_norm(given))
+    if clip.kind == "each":
+        return torch._foreach_mul(given, torch.clamp(clip.limit / (norms + 1e-6), max=1.0).unbind())
+    return torch._foreach_mul(given, torch.clamp(clip.limit / (torch.linalg.vector_norm(norms) + 1e-6), max=1.0))
 
 
 def _weighted(terms: Terms) -> Weighted:
     return {name: term if isinstance(term, tuple) else (1.0, term) for name, term in terms.items()}
 
 
-def _filled(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> list[Tensor | None]:
-    return [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, parameters, strict=True)]
+def _filled(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor], world: World) -> list[Tensor | None]:
+    """Zeros for the parameters that another process reached; those that none did stay as they are, as with one."""
+    mine = torch.tensor([float(g is not None) for g in gradients], device=parameters[0].device)
+    given = zip(gradients, parameters, world.sum(mine).tolist(), strict=True)
+    return [torch.zeros_like(p) if g is None and some else g for g, p, some in given]
 
 
 def _samples(batch: Batch, bad: Tensor | None) -> str:

@@ -5,6 +5,7 @@ Importing this loads nothing heavy, so that a new run is on disk before torch is
 
 from unbraid.verbs.applying import apply
 from unbraid.verbs.auditing import Question, audit_file, audit_run, audit_target, document
+from unbraid.verbs.erasing import Wish, erase
 from unbraid.verbs.fetching import fetch_data
 from unbraid.verbs.request import DEFAULT_DATA, DEFAULT_METHOD, Request
 from unbraid.verbs.showing import list_data, show_data
@@ -18,6 +19,7 @@ __all__ = [
     "Question",
     "Request",
     "Trained",
+    "Wish",
     "apply",
     "audit_file",
     "audit_run",
@@ -25,6 +27,7 @@ __all__ = [
     "document",
     "embed",
     "encode",
+    "erase",
     "fetch_data",
     "list_data",
     "load",

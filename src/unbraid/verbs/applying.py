@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
@@ -15,6 +15,7 @@ from unbraid.verbs.trained import Trained, load
 if TYPE_CHECKING:
     from unbraid.core.action import Action, Parameter
     from unbraid.core.outcome import Findings
+    from unbraid.data.dataset import Dataset
 
 _FILES = {"Source": "DATA", "Sound": "FILE"}
 """Annotations that are given as text: what a data set is called, or where a recording lies."""
@@ -111,7 +112,10 @@ def _call(trained: Trained, action: Action, values: dict[str, Any], out: Path | 
     read = {p.name: _read(trained, p, values[p.name]) for p in action.parameters}
     result = getattr(trained.method, action.function)(**read)
     if action.changes and out is not None:
-        saved = _save(trained, action, out)
+        moved = None
+        if trained.method.fields != trained.data.fields:
+            moved = next(((values[n], d) for n, d in read.items() if _is_data(d) and values[n] is not None), None)
+        saved = _save(trained, action, out, moved)
         return [*([] if result is None else _write(result, _kept(result, out, action), out, action)), saved]
     return [] if result is None else _write(result, out, trained.run.folder, action)
 
@@ -146,25 +150,26 @@ def _data(trained: Trained, spec: str) -> Any:
     from unbraid.core.errors import DataError
     from unbraid.data.catalog import open_data
     from unbraid.data.readers.waves import open_waves
-    from unbraid.data.wrapped import ROLES, in_roles
+    from unbraid.data.wrapped import ATTRIBUTES, ROLES, in_roles
     from unbraid.verbs.request import asked_for
 
     if trained.data.rate and Path(spec).is_dir():
         return open_waves(Path(spec), rate=trained.data.rate)
     request = asked_for(trained.run)
     data = open_data(spec, size=request.size, pattern=request.pattern)
-    present = {role: factor for role, factor in request.role.items() if factor in [f.name for f in data.factors]}
+    names = {f.name for f in data.factors}
+    present = {role: f for role, f in request.role.items() if f in names or {*f.split(",")} <= names}
     card = trained.method.card
     needs = []
     for field in card.needs:
         try:
-            in_roles(data, [field], present)
+            in_roles(data, [field], present, partly=card.partly)
         except DataError:
-            if field not in ROLES:
+            if field not in (*ROLES, ATTRIBUTES):
                 raise
         else:
             needs.append(field)
-    return in_roles(data, needs, present, card.wants)
+    return in_roles(data, needs, present, card.wants, card.partly)
 
 
 def _write(result: Any, out: Path | None, run: Path, action: Action) -> list[str]:
@@ -261,18 +266,32 @@ def spoken(result: Any) -> list[str]:
     return [*lines, *(f"note: {note}" for note in result.notes)]
 
 
-def _save(trained: Trained, action: Action, out: Path) -> str:
-    """The changed method as a run of its own."""
+def _is_data(value: Any) -> bool:
+    from unbraid.data.dataset import Dataset
+
+    return isinstance(value, Dataset)
+
+
+def _save(trained: Trained, action: Action, out: Path, moved: tuple[str, Dataset] | None = None) -> str:
+    """The changed method as a run of its own, on the data (by name, and opened) that it has moved to, if it has."""
+    from unbraid.core.config import to_json
     from unbraid.training.checkpoints import save_tensors
     from unbraid.training.files import write_with
     from unbraid.training.runs import Run
-    from unbraid.verbs.request import asked_for
-    from unbraid.verbs.training import exported
+    from unbraid.verbs.request import asked_for, located
+    from unbraid.verbs.training import exported, schema
 
     if out.exists() and any(out.iterdir()):
         raise RunError("a new folder", got="one that is not empty", where=str(out))
     facts = {k: v for k, v in trained.run.facts.items() if k not in ("format", "status", "request")}
-    run = Run.create(out, asdict(asked_for(trained.run)))
+    facts |= {"config": to_json(trained.method.config), "schema": schema(trained.method)}
+    request = asked_for(trained.run)
+    if moved is not None:
+        name, data = moved
+        request = located(replace(request, data=name, factors=None))
+        facts |= {"fields": data.fields.to_json(), "notes": list(data.notes)}
+        facts["data"] = {"name": request.data, "hash": data.hash, "items": len(data)}
+    run = Run.create(out, asdict(request))
     write_with(out / "model.safetensors", lambda path: save_tensors(path, exported(trained.method)))
     run.update(**facts, status="done", origin={"run": trained.run.folder.name, "action": action.name})
     return f"wrote {out}"

@@ -178,7 +178,9 @@ def audit_run(trained: Trained, ask: Question | None = None, progress: Progress 
         raise ConfigError("data with factors", got=f"none in {data.name}", fix=fix)
     ask = ask or Question()
     indices = trained.sample(ask.samples)
-    posterior = posterior_of(trained.method, data, indices) if isinstance(trained.method, Infers) else None
+    part, posterior = (
+        posterior_of(trained.method, data, indices) if isinstance(trained.method, Infers) else (None, None)
+    )
     options = ask.options()
     names = [f.name for f in data.factors]
     own = {role: factor for role, factor in trained.data.roles.items() if factor in names}
@@ -187,20 +189,21 @@ def audit_run(trained: Trained, ask: Question | None = None, progress: Progress 
         data.table(indices),
         specs=trained.method.parts(),
         posterior=posterior,
+        posterior_part=part,
         progress=told(progress) if progress else None,
         **{"seed": int(trained.run.facts["seed"]), **options, "roles": {**own, **options["roles"]}},
     )
 
 
-def posterior_of(method: Infers, data: Dataset, indices: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Means and log variances (N, D) of the first part that has a posterior."""
+def posterior_of(method: Infers, data: Dataset, indices: torch.Tensor) -> tuple[str, tuple[np.ndarray, np.ndarray]]:
+    """The first part that has a posterior, and its means and log variances (N, D)."""
     import torch
 
     with torch.no_grad():
         pairs = [method.posterior(data.take(i)) for i in torch.split(indices, 512)]
     name = next(iter(pairs[0][0]))
     mu, logvar = (torch.cat([pair[which].matrix(name) for pair in pairs]).numpy() for which in (0, 1))
-    return mu, logvar
+    return name, (mu, logvar)
 
 
 def audit_file(path: Path, ask: Question, tell: Callable[[str, float], None] | None = None) -> Audit:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unbraid.core.errors import ConfigError, RunError, UnbraidError
+from unbraid.core.errors import ConfigError, RunError, UnbraidError, need
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,7 +42,8 @@ def hand_over(
     """Open the networks for the ports of a method.
 
     A source is the folder of a finished run, `package.module:function` (called with the fields of the data, it returns
-    a module), or `hf:NAME` of the library transformers (a name or a folder).
+    a module), or `hf:NAME` (a name or a folder): a model of the library transformers, or an unconditional pipeline of
+    diffusers, which has a `model_index.json`.
 
     Args:
         cls: The method class.
@@ -56,7 +57,7 @@ def hand_over(
         RunError: The network is not the one that the run was made with.
     """
     from unbraid.core.errors import nearest
-    from unbraid.core.given import weights_hash
+    from unbraid.core.given import stands_in, weights_hash
 
     ports = {port.name: port for port in cls.card.ports}
     for name in asked:
@@ -66,7 +67,7 @@ def hand_over(
     networks: dict[str, nn.Module] = {}
     sources: dict[str, dict[str, str]] = {}
     for name, port in ports.items():
-        source = asked.get(name, STANDIN if port.standin and not port.optional else "")
+        source = asked.get(name, STANDIN if stands_in(port, data.fields) else "")
         if not source:
             continue
         shape_only = port.stored and recorded is not None
@@ -85,10 +86,11 @@ def _same(name: str, now: Mapping[str, str], was: Mapping[str, str]) -> None:
 
 def _open(port: Port, source: str, data: Dataset, seed: int, shape_only: bool) -> nn.Module:
     from unbraid.core.given import standin_of
+    from unbraid.training.cache import trained_once
 
     if source == STANDIN:
         standin = standin_of(port)
-        return standin.shape(data.fields) if shape_only else standin.make(data, seed)
+        return standin.shape(data.fields) if shape_only else trained_once(standin, data, seed)
     if source.startswith("hf:"):
         return _pretrained(source.removeprefix("hf:"))
     if Path(source).is_dir():
@@ -102,15 +104,45 @@ def _open(port: Port, source: str, data: Dataset, seed: int, shape_only: bool) -
 
 
 def _pretrained(name: str) -> nn.Module:
-    from unbraid.core.errors import need
-
+    if _is_pipeline(name):
+        return _denoiser(name)
     library = need("transformers", extra="hf")
     try:
         net: nn.Module = library.AutoModel.from_pretrained(name, use_safetensors=True)
     except (OSError, ValueError) as error:
-        got = " ".join(str(error).split())[:200]
-        raise ConfigError("a model of transformers", got=got, where=f"--given hf:{name}") from None
+        raise ConfigError("a model of transformers", got=_line(error), where=f"--given hf:{name}") from None
     return net
+
+
+def _is_pipeline(name: str) -> bool:
+    """Whether there is a `model_index.json`: in the folder, or among what is kept or offered under that name."""
+    if Path(name).is_dir():
+        return (Path(name) / "model_index.json").is_file()
+    hub = need("huggingface_hub", extra="hf")
+    try:
+        hub.hf_hub_download(name, "model_index.json")
+    except (OSError, ValueError, hub.errors.HfHubHTTPError):  # not there, no such name, or nobody to ask
+        return False
+    return True
+
+
+def _denoiser(name: str) -> nn.Module:
+    from unbraid.nets.pretrained import PretrainedUNet
+
+    library = need("diffusers", extra="hf")
+    where = f"--given hf:{name}"
+    try:
+        parts = library.DiffusionPipeline.load_config(name)
+        if parts.get("unet", ["", ""])[1] != "UNet2DModel":
+            raise ConfigError("a pipeline of a UNet2DModel", got=str(parts.get("_class_name")), where=where)
+        pipeline = library.DiffusionPipeline.from_pretrained(name, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        raise ConfigError("a pipeline of diffusers with safetensors", got=_line(error), where=where) from None
+    return PretrainedUNet(pipeline.unet, pipeline.scheduler)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _made_by(source: str, data: Dataset) -> nn.Module:

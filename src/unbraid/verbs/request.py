@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -134,7 +135,7 @@ def make(request: Request, facts: Mapping[str, Any] | None = None) -> Made:
     config = from_json(cls.Config, recorded["config"]) if "config" in recorded else config_of(request)
     factors = Path(request.factors) if request.factors else None
     opened = open_data(request.data, size=request.size, factors=factors, pattern=request.pattern)
-    data = in_roles(opened, cls.card.needs, request.role, cls.card.wants)
+    data = in_roles(opened, cls.card.needs, request.role, cls.card.wants, cls.card.partly)
     handed = hand_over(cls, request.given, data, request.seed, recorded.get("given"))
     method = build(cls, config, data.fields, request.seed, handed.networks)
     if request.start:
@@ -207,7 +208,8 @@ def reproduce(request: Request) -> str:
     words = ["unbraid train", request.method, "--data", _quoted(request.data), "--preset", request.preset]
     words += ["--seed", str(request.seed)]
     for name, value in request.set.items():
-        words += ["--set", _quoted(f"{name}={value}")]
+        text = json.dumps(list(value)) if isinstance(value, list | tuple) else value  # values may hold commas
+        words += ["--set", _quoted(f"{name}={text}")]
     for name in ("size", "factors", "pattern", "start", "metrics"):
         if (value := getattr(request, name)) is not None:
             words += [f"--{name}", _quoted(str(value))]

@@ -25,12 +25,16 @@ def steer(
         parts: Parts or columns to steer; all columns of the families where empty, for a traverse.
         items: Positions in the data set.
         out: A `.png`, `.gif` or `.npz` file; one in the run's `pictures` where None.
-        options: steps, beyond, value.
+        options: steps, beyond, value; and flow, a run of flows through this run's codes.
 
     Returns:
         The file written.
     """
     trained = load(folder)
+    if options.get("flow") is not None:
+        if verb != "traverse":
+            raise ConfigError("traverse, where there is a flow", got=verb, where="--flow")
+        trained = _flowing(trained, Path(options["flow"]))
     grid = _grid(trained, verb, parts, items, options)
     path = out or _free(folder / "pictures", verb)
     if path.suffix not in (".png", ".gif", ".npz"):
@@ -44,6 +48,25 @@ def steer(
     if path.suffix == ".npz":
         return paint.write_npz(path, grid)
     return paint.write_png(path, grid, tracks) if path.suffix == ".png" else paint.write_gif(path, grid, tracks)
+
+
+def _flowing(trained: Trained, folder: Path) -> Trained:
+    """The run's data, with the method of a run of flows through the run's own codes.
+
+    Raises:
+        ConfigError: The other run is no such thing.
+    """
+    from unbraid.core.given import weights_hash
+    from unbraid.steer.edit import Rolls
+
+    other = load(folder)
+    if not isinstance(other.method, Rolls):
+        raise ConfigError("a run of flows", got=f"one of '{other.method.card.name}'", where=f"--flow {folder}")
+    hashes = {source.get("hash") for source in other.run.facts.get("given", {}).values()}
+    if weights_hash(trained.method) not in hashes:
+        fix = f"train it with --given generator={trained.run.folder}"
+        raise ConfigError("flows through this run's codes", got="others", fix=fix, where=f"--flow {folder}")
+    return Trained(other.method, trained.data, trained.run)
 
 
 def _grid(trained: Trained, verb: str, parts: Sequence[str], items: Sequence[int], options: Mapping[str, Any]) -> Grid:
@@ -87,7 +110,7 @@ def pictures(trained: Trained, found: Audit | None, *, items: int = 10, rows: in
     """
     from unbraid.core.method import Decodes
     from unbraid.steer import pictures as paint
-    from unbraid.steer.edit import swap, traverse
+    from unbraid.steer.edit import Rolls, swap, traverse
 
     method, data = trained.method, trained.data.audited
     if not isinstance(method, Decodes) or "x" not in data.fields:
@@ -106,7 +129,8 @@ def pictures(trained: Trained, found: Audit | None, *, items: int = 10, rows: in
     made = [paint.write_reconstructions(folder / "reconstructions.png", x, decoded, unit=unit)]
     tracks = tracked(found)
     specs = [spec for spec in method.parts() if spec.of is None]
-    if not any(spec.kind in ("fam", "sca") or (spec.classes and not spec.shape) for spec in specs):
+    columns = any(spec.kind in ("fam", "sca") or (spec.classes and not spec.shape) for spec in specs)
+    if not columns and not isinstance(method, Rolls):
         half = min(items, codes.size) // 2
         one, other = codes.rows(slice(half)), codes.rows(slice(half, 2 * half))
         for spec in specs if half else ():

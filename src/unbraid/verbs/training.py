@@ -215,7 +215,7 @@ def _facts(request: Request, method: Method[Any], data: Dataset, device: torch.d
         "config": to_json(method.config),
         "fields": data.fields.to_json(),
         "data": {"name": request.data, "hash": data.hash, "items": len(data)},
-        "schema": {name: list(t.shape) for name, t in method.tensors().items() if t.numel()},
+        "schema": schema(method),
         "versions": {**versions, "python": platform.python_version()},
         "threads": torch.get_num_threads(),
         "device": device.type,
@@ -223,6 +223,11 @@ def _facts(request: Request, method: Method[Any], data: Dataset, device: torch.d
         "command": reproduce(request),
         "notes": list(data.notes),
     }
+
+
+def schema(method: Method[Any]) -> dict[str, list[int]]:
+    """Tensor -> its shape, of all that hold anything."""
+    return {name: list(t.shape) for name, t in method.tensors().items() if t.numel()}
 
 
 def exported(method: Method[Any]) -> dict[str, torch.Tensor]:

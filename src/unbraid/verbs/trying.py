@@ -22,7 +22,8 @@ def tiny_data(cls: type[Method[Any]], *, images: bool = False) -> Dataset:
     from unbraid.data.wrapped import in_roles
 
     made = tiny_images if images or "vector" not in cls.card.modality else tiny_vectors
-    return in_roles(open_data(cls.card.tiny) if cls.card.tiny else made(), cls.card.needs, {}, cls.card.wants)
+    data = open_data(cls.card.tiny) if cls.card.tiny else made()
+    return in_roles(data, cls.card.needs, {}, cls.card.wants, cls.card.partly)
 
 
 def tiny_config(cls: type[Method[Any]], overrides: Mapping[str, Any] | None = None) -> Any:
