@@ -69,3 +69,13 @@ def test_what_is_wrong_is_said(needs, asked, error, said):
 def test_a_label_must_be_known_of_every_item():
     with pytest.raises(DataError, match="'digit' missing for some"):
         in_roles(made(missing=True), ["label"], {})
+
+
+def test_what_may_be_partly_unknown_is_minus_one_there():
+    data = made(missing=True)
+    known = ~torch.from_numpy(data.table(torch.arange(len(data))).column("digit")).isnan()
+    seen = in_roles(data, ["label"], {}, partly=["label"]).take(torch.arange(len(data)))["label"]
+    assert torch.equal(seen >= 0, known)
+    assert (~known).any()
+    assert "label" not in in_roles(data, [], {}, wants=["label"]).fields
+    assert "label" in in_roles(data, [], {}, wants=["label"], partly=["label"]).fields

@@ -17,7 +17,7 @@ from unbraid.data.codes import PLAIN, factors_of_npz, ids_of_npz, read_codes, re
 from unbraid.data.dataset import Dataset, MemoryDataset
 from unbraid.data.official.registry import Official, named, official
 from unbraid.data.readers import folders, idx
-from unbraid.data.readers.arrays import Npz, names_of, read_npy
+from unbraid.data.readers.arrays import Npz, one_array, read_npy
 from unbraid.data.readers.check import LIMIT, brief
 from unbraid.data.readers.observations import observations
 from unbraid.data.worlds import Option
@@ -210,7 +210,8 @@ def _find(spec: str) -> Path:
     head = spec.partition(":")[0]
     known = {name for place in places for name in _children(place.parent)} | (set() if "/" in spec else {*_NAMES})
     hint = nearest(Path(head).name, known - {head})
-    fix = hint if hint.startswith("did") else f"choose from {', '.join(_NAMES)}, or give a path"
+    some = f"choose from what `unbraid data list` names, such as {', '.join(_NAMES[:4])}, or give a path"
+    fix = hint if hint.startswith("did") else some
     got = f"nothing of that name here{' or below UNBRAID_DATA' if beside else ''}"
     raise DataError("a data set or a path", got=got, fix=fix, where=f"--data {brief(spec, 120)}")
 
@@ -282,23 +283,10 @@ def _open_file(name: str, path: Path, size: int | None, factors: Path | None, li
 
 def _open_npz(name: str, path: Path, size: int | None, limit: int) -> MemoryDataset:
     with Npz(path, limit) as npz:
-        key = _observed(npz, path)
+        key = one_array(npz, path, ("x", "images", "imgs"), ("factors", "latents_classes"))
         x, unit = observations(npz.read(key), f"{path}: array '{key}'", size)
         table = factors_of_npz(npz, len(x), path, [key])
         return MemoryDataset(name, x, table, ids_of_npz(npz, len(x), path), unit=unit)
-
-
-def _observed(npz: Npz, path: Path) -> str:
-    """The array that holds the observations."""
-    for name in ("x", "images", "imgs"):
-        if name in npz.headers:
-            return name
-    reserved = ("factors", "latents_classes")
-    several = [name for name, h in npz.headers.items() if len(h.shape) >= 2 and name not in reserved]
-    if len(several) != 1:
-        got, fix = names_of(npz.headers), "name the observations 'x'"
-        raise DataError("an array 'x', or only one of two axes or more", got=got, fix=fix, where=str(path))
-    return several[0]
 
 
 def _with_factors(data: MemoryDataset, factors: Path | None) -> MemoryDataset:

@@ -49,6 +49,29 @@ def changed_pairs(
     return torch.stack([indices, partner.to(indices.device)], -1)
 
 
+def companions(data: Dataset, indices: Int[Tensor, " batch"], generator: torch.Generator) -> Int[Tensor, "batch 2"]:
+    """Each item with another one of the same instance, drawn at random; one that is the only one with itself.
+
+    Args:
+        data: With a factor `instance`, or another in that role.
+        indices: The first of each pair.
+        generator: The only source of chance; a CPU generator.
+
+    Raises:
+        DataError: No instance has two items.
+
+    >>> from unbraid.data.made.objects import Objects
+    >>> data = Objects(instances=3, views=4, unseen=0)
+    >>> companions(data, torch.tensor([0, 5]), torch.Generator().manual_seed(0)) // 4
+    tensor([[0, 0],
+            [1, 1]])
+    """
+    if data not in _OF_ONE:
+        _OF_ONE[data] = _Sharers(data, data.roles.get("instance", "instance"))
+    partner = _OF_ONE[data].partner(indices.cpu(), generator)
+    return torch.stack([indices, partner.to(indices.device)], -1)
+
+
 def _redrawn(data: FactorGrid, indices: Tensor, generator: torch.Generator, changes: int | None) -> Tensor:
     batch, k = len(indices), len(data.sizes)
     if changes is not None and not 1 <= changes <= k:
@@ -62,11 +85,17 @@ def _redrawn(data: FactorGrid, indices: Tensor, generator: torch.Generator, chan
 
 
 class _Sharers:
-    """For every factor the rows sorted by its value, so that a random row of equal value is one look-up away."""
+    """For every factor the rows sorted by its value, so that a random row of equal value is one look-up away.
 
-    def __init__(self, data: Dataset) -> None:
+    Args:
+        data: The rows.
+        only: The factor whose value shall be shared; any that is not continuous where None.
+    """
+
+    def __init__(self, data: Dataset, only: str | None = None) -> None:
         table = data.table(torch.arange(len(data)))
-        columns = [table.values[:, j] for j, f in enumerate(table.factors) if f.kind != "continuous"]
+        wanted = [f.kind != "continuous" if only is None else f.name == only for f in table.factors]
+        columns = [table.values[:, j] for j, use in enumerate(wanted) if use]
         self._rows, self._start, self._count = (
             torch.from_numpy(np.stack(part, 1)) if columns else torch.zeros(len(data), 0, dtype=torch.long)
             for part in (zip(*map(_runs, columns), strict=True) if columns else ((), (), ()))
@@ -74,7 +103,7 @@ class _Sharers:
         self._rank = self._rows.argsort(0)
         if not columns or not (self._count > 1).any():
             raise DataError(
-                "rows that share the value of some factor",
+                f"rows that share the value of {'some factor' if only is None else repr(only)}",
                 got=f"the factors {', '.join(table.names)}" if table.names else "no factors",
                 fix="give factors (--factors FILE), or choose a method that learns without pairs",
                 where=data.name,
@@ -101,3 +130,4 @@ def _runs(column: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 _SHARERS: WeakKeyDictionary[Dataset, _Sharers] = WeakKeyDictionary()
+_OF_ONE: WeakKeyDictionary[Dataset, _Sharers] = WeakKeyDictionary()

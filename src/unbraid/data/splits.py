@@ -7,10 +7,7 @@ import torch
 
 from unbraid.core.errors import DataError
 from unbraid.data.dataset import Dataset
-from unbraid.data.wrapped import Subset
-
-SPLIT = "split"
-"""The factor whose values say what each row is for: "train", "validation", "test" or others."""
+from unbraid.data.wrapped import SPLIT, Subset
 
 
 def part_of(data: Dataset, name: str) -> Dataset | None:

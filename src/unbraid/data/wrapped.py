@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -14,6 +15,12 @@ from unbraid.data.factors import Factor, FactorTable
 
 ROLES = ("label", "group", "domain", "instance")
 """Batch fields that a factor can fill, by its codes."""
+
+ATTRIBUTES = "attributes"
+"""The batch field that several factors fill, see `WithAttributes`."""
+
+SPLIT = "split"
+"""The factor whose values say what each row is for: "train", "validation", "test" or others."""
 
 
 class Wrapped(Dataset):
@@ -88,7 +95,7 @@ class InRoles(Wrapped):
 
     Args:
         data: The data set.
-        roles: Field -> factor; its values must be listed and known for every item.
+        roles: Field -> factor; its values must be listed. An item of which it is not known has -1.
     """
 
     def __init__(self, data: Dataset, roles: Mapping[str, str]) -> None:
@@ -101,24 +108,72 @@ class InRoles(Wrapped):
 
     def take(self, indices: Int[Tensor, "*index"], device: Device = "cpu") -> dict[str, Tensor]:
         batch = self.inner.take(indices, device)
-        return {**batch, **{role: batch["factors"][..., k].long() for role, k in self._columns.items()}}
+        codes = batch["factors"].long().masked_fill(~batch["known"], -1)
+        return {**batch, **{role: codes[..., k] for role, k in self._columns.items()}}
 
     @property
     def hash(self) -> str:
         return content_hash({"of": self.inner.hash, "roles": sorted(self._columns.items())})
 
 
-def in_roles(data: Dataset, needs: Sequence[str], asked: Mapping[str, str], wants: Sequence[str] = ()) -> Dataset:
+class WithAttributes(Wrapped):
+    """A data set whose factors also come as the field `attributes`: numbers that are 0 or 1.
+
+    A factor of two values is one attribute, which is 1 for the second; of a factor of more values each is an attribute
+    `factor=value`.
+
+    Args:
+        data: The data set.
+        factors: Names of factors; their values must be listed and known for every item.
+
+    >>> import torch
+    >>> from unbraid.data.digits import digits
+    >>> data = WithAttributes(digits(), ["digit"])
+    >>> data.fields["attributes"].names[:2], data.take(torch.tensor([3]))["attributes"].argmax().item()
+    (('digit=0', 'digit=1'), 3)
+    """
+
+    def __init__(self, data: Dataset, factors: Sequence[str]) -> None:
+        super().__init__(data)
+        known = [f.name for f in data.factors]
+        chosen = [(known.index(name), data.factors[known.index(name)]) for name in factors]
+        pairs = [(k, value) for k, f in chosen for value in ((1,) if f.size == 2 else range(f.size))]
+        self._column, self._value = torch.tensor(pairs).T
+        names = tuple(
+            name for _, f in chosen for name in ((f.name,) if f.size == 2 else (f"{f.name}={v}" for v in f.labels))
+        )
+        self.fields = Fields(**{**data.fields, ATTRIBUTES: Field((len(names),), names=names)})
+        self.roles = {**data.roles, ATTRIBUTES: ",".join(factors)}
+
+    def take(self, indices: Int[Tensor, "*index"], device: Device = "cpu") -> dict[str, Tensor]:
+        batch = self.inner.take(indices, device)
+        factors = batch["factors"]
+        return {**batch, ATTRIBUTES: (factors[..., self._column] == self._value.to(factors.device)).float()}
+
+    @property
+    def hash(self) -> str:
+        return content_hash({"of": self.inner.hash, ATTRIBUTES: self.fields[ATTRIBUTES].names})
+
+
+def in_roles(
+    data: Dataset,
+    needs: Sequence[str],
+    asked: Mapping[str, str],
+    wants: Sequence[str] = (),
+    partly: Sequence[str] = (),
+) -> Dataset:
     """The data set with the fields that a method needs taken from factors.
 
     A role goes to the factor that was asked for, else to the one the data set names, else to the one of that name; the
-    label also to the only factor without order.
+    label also to the only factor without order. The role `attributes` goes to the factors that were asked for,
+    separated by commas, else to those that the data set names, else to all of two values or without order.
 
     Args:
         data: The data set.
         needs: Fields that a method reads.
         asked: Role -> factor, as a user said.
         wants: Fields that it reads where some factor can take that role.
+        partly: Fields that may be -1, for unknown, in some items.
 
     Raises:
         ConfigError: A role or factor that is not there.
@@ -129,18 +184,36 @@ def in_roles(data: Dataset, needs: Sequence[str], asked: Mapping[str, str], want
     10
     """
     for role in asked:
-        if role not in ROLES:
-            raise ConfigError("one of " + ", ".join(ROLES), got=f"'{role}'", fix=nearest(role, ROLES), where="--role")
-    could = [r for r in wants if r in ROLES and _can_take(data, r)]
+        if role not in (*ROLES, ATTRIBUTES):
+            fix = nearest(role, (*ROLES, ATTRIBUTES))
+            raise ConfigError("one of " + ", ".join((*ROLES, ATTRIBUTES)), got=f"'{role}'", fix=fix, where="--role")
+    if ATTRIBUTES in asked or (ATTRIBUTES in needs and ATTRIBUTES not in data.fields):
+        data = WithAttributes(data, _attributes(data, asked.get(ATTRIBUTES)))
+    could = [r for r in wants if r in ROLES and _can_take(data, r, r in partly)]
     wanted = [r for r in ROLES if r in asked or (r in (*needs, *could) and r not in data.fields)]
-    chosen = {role: _factor(data, role, asked.get(role)).name for role in wanted}
+    chosen = {role: _factor(data, role, asked.get(role), role in partly).name for role in wanted}
     return InRoles(data, chosen) if chosen else data
 
 
-def _can_take(data: Dataset, role: str) -> bool:
+def _attributes(data: Dataset, asked: str | None) -> list[str]:
+    """The factors that are attributes."""
+    named = asked or data.roles.get(ATTRIBUTES)
+    if named is not None:
+        names = [named] if named in [f.name for f in data.factors] else named.split(",")
+        return [_factor(data, ATTRIBUTES, name).name for name in dict.fromkeys(names)]
+    fit = [f for f in data.factors if f.name != SPLIT and (f.size == 2 or (f.kind == "categorical" and f.size > 2))]
+    names = [f.name for f in fit if data.observed(f.name)]
+    if not names:
+        got = f"the factors {', '.join(f.name for f in data.factors) or 'none'}"
+        fix = f"say which with --role {ATTRIBUTES}=FACTOR,FACTOR" if data.factors else "give some with --factors FILE"
+        raise DataError("factors of two values, or without order, that are known of every item", got=got, fix=fix)
+    return names
+
+
+def _can_take(data: Dataset, role: str, partly: bool) -> bool:
     """Whether a factor takes the role by itself."""
     factor = next((f for f in data.factors if f.name == _guess(data, role)), None)
-    return factor is not None and factor.size > 0 and data.observed(factor.name)
+    return factor is not None and factor.size > 0 and (partly or data.observed(factor.name))
 
 
 def _guess(data: Dataset, role: str) -> str | None:
@@ -151,7 +224,7 @@ def _guess(data: Dataset, role: str) -> str | None:
     return next((g for g in guesses if g in known), None)
 
 
-def _factor(data: Dataset, role: str, asked: str | None) -> Factor:
+def _factor(data: Dataset, role: str, asked: str | None, partly: bool = False) -> Factor:
     known = {f.name: f for f in data.factors}
     name = asked or _guess(data, role)
     if name is None:
@@ -161,6 +234,6 @@ def _factor(data: Dataset, role: str, asked: str | None) -> Factor:
         raise ConfigError("the name of a factor", got=f"'{name}'", fix=nearest(name, known), where=f"--role {role}")
     if not known[name].size:
         raise DataError("a factor with listed values", got=f"'{name}', a number", where=f"--role {role}")
-    if not data.observed(name):
+    if not partly and not data.observed(name):
         raise DataError(f"the {role} of every item", got=f"'{name}' missing for some", where=f"--role {role}")
     return known[name]

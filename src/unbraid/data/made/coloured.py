@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +17,7 @@ from unbraid.data.dataset import MemoryDataset
 from unbraid.data.digits import digits
 from unbraid.data.factors import Factor, FactorTable
 from unbraid.data.order import key_of
-from unbraid.data.readers.idx import find_idx, open_idx
+from unbraid.data.readers.idx import find_mnist, open_idx
 
 Split = Literal["train", "test"]
 
@@ -121,12 +120,7 @@ def coloured_mnist(split: Split = "test", folder: str | Path | None = None) -> C
     Source:
         ColoredMNIST of Arjovsky et al., 2019, as used by Lee et al., 2024.
     """
-    beside = Path(os.environ.get("UNBRAID_DATA", ".")) / "mnist"
-    place = beside if folder is None else Path(folder).expanduser()
-    found = find_idx(place) if place.is_dir() else None
-    if found is None:
-        fix = "set UNBRAID_DATA to the folder that holds 'mnist', or give folder=PATH"
-        raise DataError("MNIST's IDX files", got=f"none in {place}", fix=fix, where="coloured-mnist")
+    found = find_mnist(folder, "coloured-mnist")
     plain = open_idx("mnist", found)
     rows = torch.arange(len(plain))
     table = plain.table(rows)

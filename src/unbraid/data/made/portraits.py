@@ -29,12 +29,13 @@ _STUDIO = {
     "beard": 0.0,
     "bg_freq": 0.0,
 }
-_CLOSER = 0.62
+CLOSER = 0.62
+"""Half of what the nearer camera sees."""
 
 
 def sample(n: int, generator: torch.Generator) -> Float[Tensor, "n 34"]:
     """Heads with independent factors, evenly spread over their ranges; half of them with glasses."""
-    return _ranged(torch.rand((n, len(NAMES)), generator=generator))
+    return from_ranks(torch.rand((n, len(NAMES)), generator=generator))
 
 
 def correlated(n: int, rho: float, names: Sequence[str], generator: torch.Generator) -> Float[Tensor, "n 34"]:
@@ -49,7 +50,7 @@ def correlated(n: int, rho: float, names: Sequence[str], generator: torch.Genera
     r = torch.rand((n, len(NAMES)), generator=generator)
     common, own = torch.randn((n, 1), generator=generator), torch.randn((n, len(names)), generator=generator)
     r[:, [NAMES.index(name) for name in names]] = torch.special.ndtr(rho**0.5 * common + (1 - rho) ** 0.5 * own)
-    return _ranged(r)
+    return from_ranks(r)
 
 
 def pair(
@@ -77,7 +78,8 @@ def in_studio(x: Float[Tensor, "n 34"]) -> Float[Tensor, "n 34"]:
     return x
 
 
-def _ranged(r: Float[Tensor, "n 34"]) -> Float[Tensor, "n 34"]:
+def from_ranks(r: Float[Tensor, "n 34"]) -> Float[Tensor, "n 34"]:
+    """Factors at some shares, 0 to 1, of the way through their ranges; glasses from the half on."""
     unit = torch.tensor([name in UNIT for name in NAMES])
     x = torch.where(unit, r, 2 * r - 1)
     glasses = NAMES.index("glasses")
@@ -85,8 +87,57 @@ def _ranged(r: Float[Tensor, "n 34"]) -> Float[Tensor, "n 34"]:
     return x
 
 
-class Portraits(MemoryDataset):
-    """Pictures of heads, each rendered when it is first asked for, and kept.
+class Heads(MemoryDataset):
+    """Pictures of given heads, each rendered when it is first asked for, and kept.
+
+    Args:
+        name: Names them and all that they depend on; their hash is made of it.
+        heads: Their factors.
+        size: Height and width.
+        half: Half of what the camera sees.
+        names: Which factors are told.
+    """
+
+    def __init__(
+        self, name: str, heads: Float[Tensor, "n 34"], size: int, half: float = 0.8, names: Sequence[str] = NAMES
+    ) -> None:
+        self.heads, self.half = heads, half
+        self._made = torch.zeros(len(heads), dtype=torch.bool)
+        self._all_made = False
+        values = heads[:, [NAMES.index(told) for told in names]].double().numpy()
+        x = torch.zeros((len(heads), 3, size, size), dtype=torch.uint8)
+        super().__init__(name, x, FactorTable([_factor(told) for told in names], values))
+
+    def take(self, indices: Int[Tensor, "*index"], device: Device = "cpu") -> dict[str, Tensor]:
+        if not self._all_made:
+            self._make(indices.flatten().cpu())
+        return super().take(indices, device)
+
+    def _make(self, indices: Int[Tensor, " n"]) -> None:
+        """Render what is asked for and not there yet."""
+        wanted = torch.zeros_like(self._made).index_fill(0, indices, True)
+        for rows in torch.split((wanted & ~self._made).nonzero()[:, 0], _CHUNK):
+            image = self.pictures(self.heads[rows])
+            self._x[rows.to(self._x.device)] = (image * 255).round().to(torch.uint8).to(self._x.device)
+            self._made[rows] = True
+        self._all_made = bool(self._made.all())
+
+    def pictures(self, heads: Float[Tensor, "n 34"]) -> Float[Tensor, "n 3 size size"]:
+        """What the camera of these data sees of other heads."""
+        return render(heads, self.fields["x"].shape[1], half=self.half).image
+
+    def with_factors(self, more: FactorTable) -> MemoryDataset:
+        """The same items with more factors, all of them rendered."""
+        self._make(torch.arange(len(self)))
+        return super().with_factors(more)
+
+    @property
+    def hash(self) -> str:
+        return content_hash({"name": self.name, "version": 1})
+
+
+class Portraits(Heads):
+    """Pictures of heads.
 
     Args:
         rows: Items.
@@ -119,38 +170,10 @@ class Portraits(MemoryDataset):
             got = f"rows={rows}, size={size}, correlation={correlation:g}"
             raise DataError("a row, 8 pixels and a correlation from 0 to 1", got=got, where="--data portraits")
         generator = torch.Generator().manual_seed(key_of("portraits", seed))
-        self.heads = correlated(rows, correlation, names, generator) if names else sample(rows, generator)
-        self.heads = in_studio(self.heads) if studio else self.heads
-        self.half = _CLOSER if studio else 0.8
-        self._made = torch.zeros(rows, dtype=torch.bool)
-        self._all_made = False
-        factors = [_factor(name) for name in NAMES]
+        heads = correlated(rows, correlation, names, generator) if names else sample(rows, generator)
         name = f"portraits:rows={rows},size={size},studio={studio},together={together},correlation={correlation:g}"
-        x = torch.zeros((rows, 3, size, size), dtype=torch.uint8)
-        super().__init__(f"{name},seed={seed}", x, FactorTable(factors, self.heads.double().numpy()))
-
-    def take(self, indices: Int[Tensor, "*index"], device: Device = "cpu") -> dict[str, Tensor]:
-        if not self._all_made:
-            self._make(indices.flatten().cpu())
-        return super().take(indices, device)
-
-    def _make(self, indices: Int[Tensor, " n"]) -> None:
-        """Render what is asked for and not there yet."""
-        wanted = torch.zeros_like(self._made).index_fill(0, indices, True)
-        for rows in torch.split((wanted & ~self._made).nonzero()[:, 0], _CHUNK):
-            image = render(self.heads[rows], self.fields["x"].shape[1], half=self.half).image
-            self._x[rows.to(self._x.device)] = (image * 255).round().to(torch.uint8).to(self._x.device)
-            self._made[rows] = True
-        self._all_made = bool(self._made.all())
-
-    def with_factors(self, more: FactorTable) -> MemoryDataset:
-        """The same items with more factors, all of them rendered."""
-        self._make(torch.arange(len(self)))
-        return super().with_factors(more)
-
-    @property
-    def hash(self) -> str:
-        return content_hash({"name": self.name, "version": 1})
+        heads = in_studio(heads) if studio else heads
+        super().__init__(f"{name},seed={seed}", heads, size, CLOSER if studio else 0.8)
 
 
 def _factor(name: str) -> Factor:

@@ -215,3 +215,25 @@ def names_of(headers: dict[str, Header]) -> str:
     """The arrays of a file with their shapes, for an error message."""
     shown: Sequence[str] = [f"{name} {header.shape}" for name, header in headers.items()]
     return ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "") or "none"
+
+
+def one_array(npz: Npz, path: Path, names: Sequence[str], factors: Sequence[str] = ("factors",)) -> str:
+    """Which array of an archive holds the items: the first of these names, or the only one of two axes or more.
+
+    Args:
+        npz: The archive.
+        path: Its file, for errors.
+        names: What such an array may be called, the usual name first.
+        factors: Matrices that are something else.
+
+    Raises:
+        DataError: There is none, or there are several.
+    """
+    for name in names:
+        if name in npz.headers:
+            return name
+    several = [name for name, h in npz.headers.items() if len(h.shape) >= 2 and name not in factors]
+    if len(several) != 1:
+        got, fix = names_of(npz.headers), f"name the items '{names[0]}'"
+        raise DataError(f"an array '{names[0]}', or only one of two axes or more", got=got, fix=fix, where=str(path))
+    return several[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import re
 import struct
 import zlib
@@ -44,6 +45,21 @@ def find_idx(folder: Path) -> Path | None:
             raise DataError("one set of images", got=names, fix="name one of the files", where=str(folder))
         return train[0]
     return next(iter(by_set.values()), None)
+
+
+def find_mnist(folder: str | Path | None, where: str) -> Path:
+    """The images of MNIST in a folder, or in "mnist" below the folder `UNBRAID_DATA` where None.
+
+    Raises:
+        DataError: They are not there; names who asked.
+    """
+    beside = Path(os.environ.get("UNBRAID_DATA", ".")) / "mnist"
+    place = beside if folder is None else Path(folder).expanduser()
+    found = find_idx(place) if place.is_dir() else None
+    if found is None:
+        fix = "set UNBRAID_DATA to the folder that holds 'mnist', or give folder=PATH"
+        raise DataError("MNIST's IDX files", got=f"none in {place}", fix=fix, where=where)
+    return found
 
 
 def open_idx(name: str, path: Path, size: int | None = None) -> MemoryDataset:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -31,18 +32,30 @@ PIXELS = 100_000_000
 
 _THREADS, _SPAN, _TURNED = 2, 64, 0x0112
 
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom, in pixels."""
+
+Cut = Callable[[int, int, int], Box]
+"""Row, width and height of an image to the part of it that is meant."""
+
 
 def open_images(
-    name: str, folder: Path, files: Sequence[str], table: FactorTable, size: int, memory: int = 2**30
+    name: str,
+    folder: Path,
+    files: Sequence[str],
+    table: FactorTable,
+    size: int,
+    memory: int = 2**30,
+    cut: Cut | None = None,
 ) -> Dataset:
     """A data set of images: as uint8 in memory when that takes at most `memory` bytes, else a `FolderDataset`."""
     if 3 * len(files) * size * size > memory:
         grey = all(_all(lambda row: _is_grey(folder / files[row]), len(files)))
-        return FolderDataset(name, folder, files, table, size, 1 if grey else 3)
+        return FolderDataset(name, folder, files, table, size, 1 if grey else 3, cut)
     x = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
 
     def put(row: int) -> bool:
-        pixels = load_image(folder / files[row], size)
+        pixels = load_image(folder / files[row], size, cut=_of_row(cut, row))
         x[row] = torch.from_numpy(pixels)
         return len(pixels) == 1
 
@@ -62,13 +75,22 @@ class FolderDataset(Dataset):
         table: The factors of every row.
         size: Height and width they are brought to.
         channels: 1 or 3.
+        cut: The part of each image that is meant; all of it where None.
     """
 
     slow = True
 
     def __init__(
-        self, name: str, folder: Path, files: Sequence[str], table: FactorTable, size: int, channels: int
+        self,
+        name: str,
+        folder: Path,
+        files: Sequence[str],
+        table: FactorTable,
+        size: int,
+        channels: int,
+        cut: Cut | None = None,
     ) -> None:
+        self._cut = cut
         self.name, self._folder, self._files, self._table = name, folder, list(files), table
         self.factors = table.factors
         self.fields = describe((channels, size, size), self.factors, unit=True)
@@ -90,7 +112,10 @@ class FolderDataset(Dataset):
         return batch
 
     def _load(self, row: int, size: int, channels: int) -> np.ndarray:
-        return load_image(self._folder / self._files[row], size, channels)
+        return load_image(self._folder / self._files[row], size, channels, _of_row(self._cut, row))
+
+    def observed(self, factor: str) -> bool:
+        return not np.isnan(self._table.column(factor)).any()
 
     def table(self, indices: Int[Tensor, " n"]) -> FactorTable:
         return self._table.rows(indices.cpu())
@@ -99,24 +124,29 @@ class FolderDataset(Dataset):
     def hash(self) -> str:
         sizes = [(self._folder / file).stat().st_size for file in self._files]
         content = {"files": self._files, "bytes": sizes, "shape": self.fields["x"].shape}
+        if self._cut is not None:
+            content["cut"] = [self._cut(row, 256, 256) for row in range(len(self))]
         return content_hash({**content, "codes": self._codes, "known": self._known, "described": self.factors})
 
     def ids(self, indices: Int[Tensor, " n"]) -> list[str]:
         return [self._files[int(i)] for i in indices]
 
 
-def load_image(path: Path, size: int, channels: int | None = None) -> np.ndarray:
+def load_image(
+    path: Path, size: int, channels: int | None = None, cut: Callable[[int, int], Box] | None = None
+) -> np.ndarray:
     """One image (channels, size, size) uint8: turned upright, its middle square, scaled.
 
     Args:
         path: The file.
         size: Height and width to bring it to.
         channels: 1 or 3; None takes 1 for a grey image and 3 for any other.
+        cut: From width and height to the part that is meant, before its middle square is taken.
 
     Raises:
         DataError: It cannot be read, is cut short, or claims more than `PIXELS`.
     """
-    return _load(path, None, size, channels)
+    return _load(path, None, size, channels, cut)
 
 
 def load_bytes(content: bytes, where: str, size: int, channels: int | None = None) -> np.ndarray:
@@ -130,14 +160,31 @@ def is_grey(content: bytes, where: str) -> bool:
         return _grey(image)
 
 
-def _load(path: Path, source: IO[bytes] | None, size: int, channels: int | None) -> np.ndarray:
+def _of_row(cut: Cut | None, row: int) -> Callable[[int, int], Box] | None:
+    return None if cut is None else partial(cut, row)
+
+
+def _load(
+    path: Path,
+    source: IO[bytes] | None,
+    size: int,
+    channels: int | None,
+    cut: Callable[[int, int], Box] | None = None,
+) -> np.ndarray:
     with _opened(path, source) as image:
         mode = "L" if channels == 1 or (channels is None and _grey(image)) else "RGB"
-        image.draft(mode, (2 * size, 2 * size))  # JPEG: unpack no more than is needed
+        if cut is None:
+            image.draft(mode, (2 * size, 2 * size))  # JPEG: unpack no more than is needed
         upright = _plain(image if image.getexif().get(_TURNED, 1) == 1 else ImageOps.exif_transpose(image), path)
         upright = upright if upright.mode == mode else upright.convert(mode)
+        upright = upright if cut is None else upright.crop(_rounded(cut(*upright.size)))
         pixels = np.array(ImageOps.fit(upright, (size, size), method=Image.Resampling.BILINEAR))
     return pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)
+
+
+def _rounded(box: Box) -> tuple[int, int, int, int]:
+    left, top, right, bottom = (round(v) for v in box)
+    return left, top, right, bottom
 
 
 def _is_grey(path: Path) -> bool:

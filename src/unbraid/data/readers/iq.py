@@ -19,7 +19,7 @@ from unbraid.core.errors import DataError
 from unbraid.data.codes import factors_of_npz, ids_of_npz, read_factors
 from unbraid.data.dataset import MemoryDataset
 from unbraid.data.factors import FactorTable
-from unbraid.data.readers.arrays import Npz, names_of, read_npy
+from unbraid.data.readers.arrays import Npz, one_array, read_npy
 from unbraid.data.readers.check import LIMIT, brief, check_finite, check_size, open_bytes, plain_size
 
 SAMPLES = 1280
@@ -104,21 +104,9 @@ def _open_array(name: str, path: Path, samples: int | None, limit: int) -> Memor
     if path.suffix.lower() == ".npy":
         return MemoryDataset(name, _packets(read_npy(path, limit), str(path), samples))
     with Npz(path, limit) as npz:
-        key = _observed(npz, path)
+        key = one_array(npz, path, ("x", "iq"))
         x = _packets(npz.read(key), f"{path}: array '{key}'", samples)
         return MemoryDataset(name, x, factors_of_npz(npz, len(x), path, [key]), ids_of_npz(npz, len(x), path))
-
-
-def _observed(npz: Npz, path: Path) -> str:
-    """The array that holds the packets."""
-    for name in ("x", "iq"):
-        if name in npz.headers:
-            return name
-    several = [name for name, h in npz.headers.items() if len(h.shape) >= 2 and name != "factors"]
-    if len(several) != 1:
-        got, fix = names_of(npz.headers), "name the packets 'x'"
-        raise DataError("an array 'x', or only one of two axes or more", got=got, fix=fix, where=str(path))
-    return several[0]
 
 
 def _packets(x: np.ndarray, where: str, samples: int | None = None) -> torch.Tensor:
