@@ -1,8 +1,12 @@
+import threading
+
 import pytest
 import torch
 from torch.nn import functional
 
-from unbraid.losses.contrastive import info_nce
+from unbraid.core.method import Alone
+from unbraid.losses.contrastive import against, info_nce, nt_xent, pairs, spectral
+from unbraid.testing.contract import _sides
 
 
 def drawn(*shape, seed=0):
@@ -47,3 +51,67 @@ def test_small_temperatures_neither_overflow_nor_lose_the_gradient():
         loss = info_nce(a, b, 0.005, eps)
         assert torch.isfinite(loss)
         assert torch.isfinite(torch.autograd.grad(loss, a)[0]).all()
+
+
+def unit(*shape):
+    z = torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float64)
+    return functional.normalize(z, dim=1)
+
+
+def test_simclr_row_by_row():
+    a, b, t = unit(4, 3), unit(4, 5)[:, :3], 0.3
+    z = functional.normalize(torch.cat([a, b]), dim=1)
+    expected = []
+    for i in range(8):
+        s = [torch.exp(z[i] @ z[k] / t) for k in range(8)]
+        expected.append(-torch.log(s[(i + 4) % 8] / sum(s[k] for k in range(8) if k != i)))
+    torch.testing.assert_close(nt_xent(a, b, t, Alone()), torch.stack(expected).float(), rtol=1e-5, atol=1e-5)
+
+
+def test_pairs_are_info_nce_row_by_row():
+    q, k = unit(5, 3), unit(5, 4)[:, :3]
+    torch.testing.assert_close(pairs(q, k, 0.2, Alone()).mean().double(), info_nce(q, k, 0.2), rtol=1e-5, atol=1e-5)
+
+
+def test_the_key_is_told_from_the_queue():
+    q, k, queue = unit(4, 3), unit(4, 5)[:, :3], unit(9, 3)
+    k = functional.normalize(k, dim=1)
+    own = torch.exp((q * k).sum(1) / 0.2)
+    expected = -torch.log(own / (own + torch.exp(q @ queue.T / 0.2).sum(1)))
+    torch.testing.assert_close(against(q, k, queue, 0.2), expected.float(), rtol=1e-5, atol=1e-5)
+
+
+def test_the_spectral_loss_row_by_row():
+    g = torch.Generator().manual_seed(0)
+    a, b = torch.randn(5, 3, generator=g), torch.randn(5, 3, generator=g)
+    agreement, overlap = spectral(a, b, Alone())
+    for i in range(5):
+        assert float(agreement[i]) == pytest.approx(-2 * float(a[i] @ b[i]), rel=1e-5)
+        others = [float(a[i] @ b[j]) ** 2 for j in range(5) if j != i]
+        assert float(overlap[i]) == pytest.approx(sum(others) / 4, rel=1e-5)
+
+
+def spectral_of(a, b, _temperature, world):
+    return sum(spectral(a, b, world))
+
+
+@pytest.mark.parametrize("loss", [nt_xent, pairs, spectral_of])
+def test_two_processes_contrast_as_one(loss):
+    a, b = unit(6, 3).requires_grad_(), functional.normalize(unit(6, 5)[:, :3], dim=1).requires_grad_()
+    whole = loss(a, b, 0.5, Alone()).mean()
+    slopes = torch.autograd.grad(whole, (a, b))
+    sides, found = _sides(), [None, None]
+
+    def one(rank):
+        rows = slice(3 * rank, 3 * rank + 3)
+        found[rank] = loss(a[rows], b[rows], 0.5, sides[rank]).mean()
+
+    threads = [threading.Thread(target=one, args=(rank,)) for rank in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    both = (found[0] + found[1]) / 2
+    torch.testing.assert_close(both, whole)
+    for mine, theirs in zip(torch.autograd.grad(both, (a, b)), slopes, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from unbraid.losses.adversarial import above_chance, hinged
-from unbraid.losses.margin import cosines, margin_logits
+from unbraid.losses.margin import cosines, lowered, margin_logits, rarity_margins
 
 
 def made(seed=0, n=6, dim=5, classes=4):
@@ -54,3 +54,13 @@ def test_below_the_floor_nothing_pulls():
         assert float(held.detach()) == pytest.approx(value if slope else 0.0)
         held.backward()
         assert float(x.grad) == slope
+
+
+def test_margins_of_rare_classes_are_the_larger_by_the_fourth_root():
+    counts = torch.tensor([1000.0, 100.0, 10.0, 0.0])
+    found = rarity_margins(counts, 0.3)
+    torch.testing.assert_close(found, 0.3 * (1 / counts.clamp(min=1)) ** 0.25)
+    logits, y = torch.randn(5, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 3, 0])
+    wanted = logits.clone()
+    wanted[torch.arange(5), y] -= found[y]
+    torch.testing.assert_close(lowered(logits, y, found), wanted)

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch.distributions import Normal
 
+from unbraid.core.method import At
 from unbraid.losses.gaussian import kl, sample
-from unbraid.losses.total_correlation import decompose, total_correlation
+from unbraid.losses.total_correlation import between_segments, decompose, shuffled_segments, total_correlation
 
 
 def posteriors(seed, shape=(6, 3)):
@@ -67,3 +68,48 @@ def test_gaussian_codes_have_their_known_values(n, within):
     assert float(parts.tc.mean()) == pytest.approx(-0.5 * math.log(total.det() / (1 + noise) ** 2), abs=within)
     assert float(parts.mi.mean()) == pytest.approx(0.5 * math.log(total.det() / noise**2), abs=within)
     assert float(sum(p.mean() for p in parts)) == pytest.approx(float(kl(mu, logvar).sum(1).mean()), abs=0.05)
+
+
+def test_information_of_a_batch_is_bounded_by_its_size_and_reached_where_no_posteriors_meet():
+    mu = 100 * torch.arange(8.0).double()[:, None].expand(8, 3)
+    logvar = torch.zeros_like(mu)
+    apart = decompose(mu + torch.randn_like(mu), mu, logvar, n=8)
+    torch.testing.assert_close(apart.mi, torch.full((8,), math.log(8)).double())
+    alike = decompose(torch.randn_like(mu), torch.zeros_like(mu), logvar, n=8)
+    torch.testing.assert_close(alike.mi, torch.zeros(8).double())
+    z, mu, logvar = posteriors(6, (30, 4))
+    assert decompose(z, mu, logvar, n=30).mi.max() <= math.log(30) + 1e-12
+
+
+def test_one_latent_has_no_dependence_and_a_copy_of_it_adds_some():
+    z, mu, logvar = posteriors(7, (50, 1))
+    torch.testing.assert_close(decompose(z, mu, logvar, n=50).tc, torch.zeros(50).double())
+    twice = [t.repeat(1, 2) for t in (z, mu, logvar)]
+    assert decompose(*twice, n=50).tc.mean() > 0.1
+
+
+def test_halves_of_a_batch_decompose_as_the_whole():
+    z, mu, logvar = posteriors(8)
+    whole = decompose(z, mu, logvar, n=20)
+    for first in (0, 3):
+        half = decompose(z[first : first + 3], mu, logvar, n=20, first=first)
+        for a, b in zip(half, whole, strict=True):
+            torch.testing.assert_close(a, b[first : first + 3])
+
+
+def test_dependence_between_segments():
+    z, mu, logvar = posteriors(9, (7, 3))
+    density = Normal(mu, (logvar / 2).exp()).log_prob(z[:, None]).exp()
+    joint, one, other = (density[:, :, part].prod(2).mean(1).log() for part in (slice(3), slice(2), slice(2, 3)))
+    torch.testing.assert_close(between_segments(z, mu, logvar, (2, 1)), joint - one - other)
+    by_one = decompose(z, mu, logvar, n=7).tc
+    torch.testing.assert_close(between_segments(z, mu, logvar, (1, 1, 1)), by_one)
+
+
+def test_segments_are_shuffled_as_wholes():
+    z = torch.arange(12.0)[:, None] * torch.tensor([1.0, 1.0, -1.0, -1.0])
+    mixed = shuffled_segments(z, (2, 2), At())
+    assert torch.equal(mixed[:, :2], z[:, :2])
+    assert torch.equal(mixed[:, 2], mixed[:, 3])
+    assert torch.equal(mixed[:, 2].sort().values, z[:, 2].sort().values)
+    assert not torch.equal(mixed, z)

@@ -68,3 +68,15 @@ def test_encoders_and_misfits():
         Encoder(Field((1, 16, 20)), "conv", 4)
     with pytest.raises(ConfigError, match="depths"):
         ResNet(11)
+
+
+def test_a_shortcut_without_weights_and_the_published_sizes_for_small_images():
+    with torch.device("meta"):
+        nets = [ResNet(d, stem="cifar", width=16, shortcut="zeros") for d in (32, 110)]
+    assert [count(net) + 650 for net in nets] == [464_154, 1_727_962]
+    block = BasicBlock(2, 4, 2, "zeros")
+    torch.nn.init.zeros_(block.last.weight)
+    x = torch.rand(1, 2, 6, 6)
+    made = block.eval()(x)
+    torch.testing.assert_close(made[:, :2], x[:, :, ::2, ::2])
+    assert made[:, 2:].abs().max() == 0

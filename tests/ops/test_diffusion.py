@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from unbraid.ops.diffusion import Noise, guided, linear_betas, spaced
+from unbraid.ops.diffusion import Noise, guided, linear_betas, spaced, strided
 
 
 def seeded(*shape, seed=0):
@@ -80,3 +80,31 @@ def test_guidance_is_an_extrapolation():
     assert guided(one, none, 1.0) is one
     assert torch.equal(guided(one, none, 0.0)(x, t), none(x, t))
     torch.testing.assert_close(guided(one, none, 2.5)(x, t), 2.5 * x)
+
+
+def test_from_the_last_step_on_there_is_nothing_but_noise():
+    noise = Noise.of(linear_betas(20))
+    x, eps = seeded(3, 5), seeded(3, 5, seed=1)
+    assert torch.equal(noise.q(x, torch.full((3,), 20), eps), eps)
+
+
+def test_a_shift_of_the_posterior_mean_is_so_much_noise():
+    betas = linear_betas(50)
+    noise = Noise.of(betas)
+    kept = [1.0]
+    for beta in betas.tolist():
+        kept.append(kept[-1] * (1 - beta))
+    shift, weight = noise.shift(), noise.mid_weight(0.1)
+    assert shift[0] == 0
+    for t in (1, 7, 49):
+        expected = -math.sqrt(1 - float(betas[t])) * (1 - kept[t]) / math.sqrt(1 - kept[t + 1])
+        assert float(shift[t]) == pytest.approx(expected, rel=1e-5)
+        ratio = kept[t + 1] / (1 - kept[t + 1])
+        assert float(weight[t]) == pytest.approx(ratio**0.1 / (1 + ratio), rel=1e-5)
+    assert weight[0] < weight[25]
+
+
+def test_strided_steps_start_at_none_and_are_equally_far_apart():
+    assert strided(1000, 100).tolist() == list(range(0, 1000, 10))
+    assert strided(10, 4).tolist() == [0, 2, 4, 6, 8]
+    assert strided(3, 10).tolist() == [0, 1, 2]

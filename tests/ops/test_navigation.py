@@ -56,3 +56,21 @@ def test_down_is_up_of_the_opposite_score() -> None:
     up = walk(W, lambda w: -first(w), [(second, 2)], steps=3, length=0.2)
     torch.testing.assert_close(down, up)
     assert not down.requires_grad
+
+
+def test_each_code_may_have_a_step_of_its_own_and_all_stop_when_all_have_arrived() -> None:
+    lengths = torch.tensor([0.1, -0.1, 0.2, 0.0, 0.3, -0.3], dtype=W.dtype)
+    stations = walk(W, first, [(second, 2)], steps=3, length=lengths)
+    for row, length in enumerate(lengths):
+        alone = walk(W[row : row + 1], first, [(second, 2)], steps=3, length=float(length))
+        torch.testing.assert_close(stations[:, row], alone[:, 0])
+    asked = []
+
+    def there(w: torch.Tensor) -> torch.Tensor:
+        asked.append(w)
+        return torch.full((len(w),), len(asked) > 2)
+
+    stopped = walk(W, first, steps=9, length=0.1, until=there)
+    assert len(asked) == 3
+    assert stopped.shape == (10, 6, 10)
+    assert torch.equal(stopped[2], stopped[9])

@@ -13,7 +13,20 @@ from scipy import ndimage
 
 from unbraid.core.method import At
 from unbraid.views import image
-from unbraid.views.image import Affine, Blur, Crop, Flip, Grey, Jitter, Noise, Solarise, sampling, shift_hue, stretch_
+from unbraid.views.image import (
+    Affine,
+    Blur,
+    Crop,
+    Flip,
+    Grey,
+    Jitter,
+    Noise,
+    Shift,
+    Solarise,
+    sampling,
+    shift_hue,
+    stretch_,
+)
 from unbraid.views.view import Composed, Sometimes, compose, two_views
 
 
@@ -43,6 +56,7 @@ EVERY = compose(
     Sometimes(Solarise(), 0.3),
     Affine(),
     Noise(),
+    Shift(),
 )
 
 
@@ -246,3 +260,15 @@ def test_a_quarter_turn_and_a_shift():
     torch.testing.assert_close(Affine().again(x, turn), x.rot90(-1, (2, 3)), rtol=0, atol=1e-5)
     shift = {"angle": torch.zeros(1), "scale": torch.ones(1), "shift": torch.tensor([[0.25, 0.0]])}
     torch.testing.assert_close(Affine().again(x, shift)[..., 1:], x[..., :-1], rtol=0, atol=1e-5)
+
+
+def test_a_shift_is_a_window_of_the_padded_image():
+    x = pictures(size=9)
+    draw = Shift(3).draw(x.shape, at())
+    seen = Shift(3).again(x, draw)
+    for one, two, (top, left) in zip(x, seen, draw["corner"].tolist(), strict=True):
+        padded = torch.zeros(3, 15, 15)
+        padded[:, 3:12, 3:12] = one
+        assert torch.equal(two, padded[:, top : top + 9, left : left + 9])
+    corners = Shift(3).draw((500, 3, 9, 9), at())["corner"]
+    assert corners.unique().tolist() == list(range(7))

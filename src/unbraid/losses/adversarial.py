@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 
 def gradient_penalty(
@@ -65,3 +66,35 @@ def hinged(value: Tensor, floor: float = 0.0) -> Tensor:
     (tensor(0.3000), tensor(0.))
     """
     return torch.where(value < floor, torch.zeros_like(value), value)
+
+
+def ramp(progress: float, steepness: float = 10.0) -> float:
+    """The strength of an adversary that comes in gradually: 2 / (1 + exp(-steepness progress)) - 1, from 0 to 1.
+
+    Source:
+        Ganin et al., 2016, section 5.2.2.
+
+    >>> [round(ramp(p), 3) for p in (0.0, 0.1, 0.5, 1.0)]
+    [0.0, 0.462, 0.987, 1.0]
+    """
+    return 2 / (1 + math.exp(-steepness * progress)) - 1
+
+
+def js_information(
+    matched: Float[Tensor, " batch"], shuffled: Float[Tensor, " others"]
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, " others"]]:
+    """The two halves of the Jensen-Shannon bound on mutual information; the sum of their means is the bound.
+
+    At most 0, and -2 log 2 for a critic that cannot tell pairs that belong together from others.
+
+    Args:
+        matched: A critic's values for pairs that belong together.
+        shuffled: Its values for pairs that do not.
+
+    Source:
+        Hjelm et al., 2019, "Learning deep representations by mutual information estimation and maximization", eq. 4.
+
+    >>> [round(float(half), 4) for half in js_information(torch.zeros(1), torch.zeros(1))]
+    [-0.6931, -0.6931]
+    """
+    return -functional.softplus(-matched), -functional.softplus(shuffled)

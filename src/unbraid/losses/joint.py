@@ -47,3 +47,30 @@ def off_diagonal(matrix: Float[Tensor, "d d"]) -> Float[Tensor, " pairs"]:
 def twice_cosine(p: Float[Tensor, "batch d"], z: Float[Tensor, "batch d"]) -> Float[Tensor, " batch"]:
     """-2 cos(p, z): the squared distance of unit vectors, less 2."""
     return -2 * (functional.normalize(p, dim=1) * functional.normalize(z, dim=1)).sum(1)
+
+
+def spread(
+    z: Float[Tensor, "batch d"], world: World, least: float = 1.0, eps: float = 1e-4
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """VICReg's terms of one view: how far units fall short of a deviation, and the squares of their covariances.
+
+    Moments are unbiased and over the batches of all processes.
+
+    Args:
+        z: Rows of this process.
+        world: The processes.
+        least: The deviation that every unit should have.
+        eps: Added to the variance.
+
+    >>> from unbraid.core.method import Alone
+    >>> import torch
+    >>> short, shared = spread(torch.tensor([[2.0, 2.0], [-2.0, -2.0]]), Alone())
+    >>> float(short), float(shared)  # all deviations are above 1; both covariances are 8
+    (0.0, 64.0)
+    """
+    n, d = len(z) * world.size, z.shape[1]
+    z = z.float()
+    z = z - world.mean(z.mean(0))
+    covariance = world.sum(z.mT @ z) / (n - 1)
+    short = (least - (covariance.diagonal() + eps).sqrt()).relu().mean()
+    return short, off_diagonal(covariance).square().sum() / d

@@ -50,3 +50,28 @@ def margin_logits(
     enlarged = torch.where(cosine > -math.cos(margin), enlarged, cosine - margin * math.sin(margin))
     true = functional.one_hot(labels, len(weight)).bool()
     return scale * torch.where(true, enlarged, cosine)
+
+
+def rarity_margins(counts: Float[Tensor, " classes"], most: float = 0.5) -> Float[Tensor, " classes"]:
+    """Margins that grow with the rarity of a class, as its number of items to the power of -1/4 (Cao et al., 2019).
+
+    Args:
+        counts: Items of each class; a class without any is taken to have one.
+        most: Margin of the rarest class.
+
+    >>> rarity_margins(torch.tensor([16.0, 1.0]))
+    tensor([0.2500, 0.5000])
+    """
+    margins = counts.clamp(min=1) ** -0.25
+    return most * margins / margins.max()
+
+
+def lowered(
+    logits: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"], margins: Float[Tensor, " classes"]
+) -> Float[Tensor, "batch classes"]:
+    """Logits, that of the true class less its margin.
+
+    >>> lowered(torch.ones(1, 2), torch.tensor([1]), torch.tensor([0.25, 0.5]))
+    tensor([[1.0000, 0.5000]])
+    """
+    return logits.scatter_add(1, labels[:, None], -margins[labels][:, None])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -44,31 +45,58 @@ def total_correlation(
 
 
 def decompose(
-    z: Float[Tensor, "batch dim"], mu: Float[Tensor, "batch dim"], logvar: Float[Tensor, "batch dim"], n: int
+    z: Float[Tensor, "batch dim"],
+    mu: Float[Tensor, "all dim"],
+    logvar: Float[Tensor, "all dim"],
+    n: int,
+    first: int = 0,
 ) -> Decomposition:
     """Index-code mutual information, total correlation and dimension-wise KL to the standard normal prior.
 
-    The aggregate posterior of `n` items is estimated from `batch` of them drawn without replacement: a sample's own
-    posterior counts 1 / n, the others stand for the remaining n - 1. With batch = n it is exact.
+    The aggregate posterior of `n` items is estimated from `all` of them drawn without replacement: a sample's own
+    posterior counts 1 / n, the others stand for the remaining n - 1. With all = n each counts alike, which is exact
+    where there are no other items; the mutual information is then at most log n.
 
     Args:
-        z: One sample of each posterior.
-        mu: Posterior means, row by row with `z`.
+        z: One sample of each posterior of the local batch.
+        mu: Posterior means of the global batch.
         logvar: Their log variances.
         n: Size of the data set that the batch was drawn from.
+        first: The row of the global batch that the local one begins with.
 
     Source:
         Chen et al., 2018, eq. 2 and the stratified sampling of appendix C.2, symmetric in the other samples.
     """
-    batch = len(z)
+    rows = torch.arange(len(z), device=z.device)
     each = _log_density(z, mu, logvar)
-    own = torch.eye(batch, dtype=torch.bool, device=z.device)
-    others = math.log((n - 1) / (n * (batch - 1))) if batch > 1 else -math.inf
+    own = rows[:, None] + first == torch.arange(len(mu), device=z.device)
+    others = math.log((n - 1) / (n * (len(mu) - 1))) if len(mu) > 1 else -math.inf
     weight = torch.where(own, -math.log(n), others).to(z)
-    joint = (each.sum(2) + weight).logsumexp(1)
+    together = each.sum(2)
+    joint = (together + weight).logsumexp(1)
     marginals = (each + weight[:, :, None]).logsumexp(1).sum(1)
     prior = -0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
-    return Decomposition(each.sum(2).diagonal() - joint, joint - marginals, marginals - prior)
+    return Decomposition(together[rows, rows + first] - joint, joint - marginals, marginals - prior)
+
+
+def between_segments(
+    z: Float[Tensor, "batch dim"],
+    mu: Float[Tensor, "all dim"],
+    logvar: Float[Tensor, "all dim"],
+    widths: Sequence[int],
+) -> Float[Tensor, " batch"]:
+    """Dependence between segments of a code, log q(z) - sum_s log q(z_s), in nats, every posterior counting alike.
+
+    Args:
+        z: Samples of the local batch.
+        mu: Posterior means of the global batch.
+        logvar: Their log variances.
+        widths: How many numbers each segment has; they sum to `dim`.
+    """
+    each = _log_density(z, mu, logvar)
+    segments = sum((part.sum(2).logsumexp(1) for part in torch.split(each, list(widths), dim=2)), z.new_zeros(()))
+    joint: Tensor = each.sum(2).logsumexp(1)
+    return joint - segments + (len(widths) - 1) * math.log(len(mu))
 
 
 def density_ratio(logits: Float[Tensor, "batch 2"]) -> Float[Tensor, " batch"]:
@@ -91,6 +119,14 @@ def shuffled_columns(z: Float[Tensor, "batch dim"], at: At) -> Float[Tensor, "ba
     """
     order = at.world.gather(at.rand(z.shape)).argsort(0)
     mixed = at.world.gather(z).gather(0, order)
+    return mixed.chunk(at.world.size)[at.world.rank]
+
+
+def shuffled_segments(z: Float[Tensor, "batch dim"], widths: Sequence[int], at: At) -> Float[Tensor, "batch dim"]:
+    """The local rows of the global batch after each segment but the first was moved to other rows as a whole."""
+    whole = at.world.gather(z)
+    first, *others = torch.split(whole, list(widths), dim=1)
+    mixed = torch.cat([first, *(other[at.permutation(len(whole))] for other in others)], 1)
     return mixed.chunk(at.world.size)[at.world.rank]
 
 

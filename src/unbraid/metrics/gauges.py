@@ -19,7 +19,23 @@ def effective_rank(z: Float[np.ndarray, "n d"]) -> float:
     z = np.asarray(z, dtype=np.float64)
     if not z.size or not (np.ptp(z, axis=0) > 0).any():
         return 0.0
-    values = np.linalg.svd(z - z.mean(axis=0), compute_uv=False)
+    return _spread_over(np.linalg.svd(z - z.mean(axis=0), compute_uv=False))
+
+
+def covariance_rank(z: Float[np.ndarray, "n d"]) -> float:
+    """The same of the codes' covariance, whose singular values are the squares of these (Bonheme and Grzes, 2023).
+
+    >>> round(covariance_rank(np.vstack([np.eye(3), -np.eye(3)])), 6), covariance_rank(np.ones((4, 3)))
+    (3.0, 0.0)
+    """
+    z = np.asarray(z, dtype=np.float64)
+    if not z.size or not (np.ptp(z, axis=0) > 0).any():
+        return 0.0
+    return _spread_over(np.linalg.svd(z - z.mean(axis=0), compute_uv=False) ** 2)
+
+
+def _spread_over(values: Float[np.ndarray, " d"]) -> float:
+    """Exponential of the entropy of the values' shares."""
     share = values / values.sum()
     share = share[share > 0]
     return float(np.exp(-(share * np.log(share)).sum()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import DataError
 
@@ -120,6 +120,39 @@ def eer(scores: Scores, positive: Positives) -> float:
     0.5
     """
     return equal_errors(scores, positive).rate
+
+
+def balanced_accuracy(said: Int[np.ndarray, " n"], true: Int[np.ndarray, " n"]) -> float:
+    """The share of each class's items that are told right, averaged over the classes that there are.
+
+    >>> balanced_accuracy(np.array([1, 1, 1, 0]), np.array([1, 1, 0, 0]))
+    0.75
+    """
+    said, true = np.asarray(said), np.asarray(true)
+    if said.shape != true.shape or said.ndim != 1 or not len(true):
+        got = f"shapes {said.shape} and {true.shape}"
+        raise DataError("an answer and a class for each of one item or more", got=got, where="balanced accuracy")
+    return float(np.mean([(said[true == value] == value).mean() for value in np.unique(true)]))
+
+
+def macro_auroc(probabilities: Float[np.ndarray, "n c"], true: Int[np.ndarray, " n"]) -> float:
+    """The area under the ROC of each class against all others, averaged over the classes that there are.
+
+    >>> macro_auroc(np.array([[0.9, 0.1], [0.4, 0.6], [0.6, 0.4], [0.1, 0.9]]), np.array([0, 0, 1, 1]))
+    0.75
+    """
+    return float(np.mean([auroc(probabilities[:, c], true == c) for c in np.unique(true)]))
+
+
+def macro_f1(said: Int[np.ndarray, " n"], true: Int[np.ndarray, " n"]) -> float:
+    """Twice what is right of a class over what is said and what is true of it, averaged over classes said or true.
+
+    >>> macro_f1(np.array([1, 1, 1, 0]), np.array([1, 1, 0, 0])).__round__(4)
+    0.7333
+    """
+    classes = np.union1d(said, true)
+    right = [2 * ((said == c) & (true == c)).sum() / ((said == c).sum() + (true == c).sum()) for c in classes]
+    return float(np.mean(right))
 
 
 def _counts(scores: Scores, positive: Positives) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -132,3 +132,19 @@ def holm(p: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
     return adjusted
+
+
+def critical_difference(methods: int, sets: int, level: float = 0.95) -> float:
+    """How far two mean ranks over data sets must lie apart to be told apart among all pairs (Nemenyi, 1963).
+
+    Infinite for fewer than two methods or sets.
+
+    >>> round(critical_difference(8, 11), 2)  # Demsar (2006): 3.031 * sqrt(8 * 9 / (6 * 11))
+    3.17
+    """
+    if methods < 2 or sets < 2:
+        return math.inf
+    from scipy.stats import studentized_range
+
+    q = float(studentized_range.ppf(level, methods, math.inf)) / math.sqrt(2)
+    return q * math.sqrt(methods * (methods + 1) / (6 * sets))

@@ -8,10 +8,15 @@ from jaxtyping import Float
 from unbraid.metrics.information import BINS, histogram_bins, mutual_information
 
 
-def gaussian_total_correlation(codes: Float[np.ndarray, "n l"]) -> float:
+def gaussian_total_correlation(codes: Float[np.ndarray, "n l"], *, scaled: bool = True) -> float:
     """Total correlation in nats of a Gaussian with the codes' covariance; 0 for uncorrelated latents, no upper end.
 
     Constant latents are left out; infinite where one latent is a line through others.
+
+    Args:
+        codes: One row per item.
+        scaled: Whether the determinant is that of the correlations, or of the covariances, as the authors have it:
+            the same number but for rounding where some variances are tiny.
 
     >>> round(gaussian_total_correlation(np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])), 6)
     0.0
@@ -19,9 +24,10 @@ def gaussian_total_correlation(codes: Float[np.ndarray, "n l"]) -> float:
     covariance = _covariance(codes)
     if not len(covariance):
         return 0.0
-    scale = np.sqrt(np.diag(covariance))
-    sign, logdet = np.linalg.slogdet(covariance / np.outer(scale, scale))
-    return max(0.0, float(-0.5 * logdet)) if sign > 0 else float("inf")
+    scale = np.sqrt(np.diag(covariance)) if scaled else np.ones(len(covariance))
+    matrix = covariance / np.outer(scale, scale)
+    sign, logdet = np.linalg.slogdet(matrix)
+    return max(0.0, 0.5 * float(np.log(np.diag(matrix)).sum() - logdet)) if sign > 0 else float("inf")
 
 
 def gaussian_wasserstein(codes: Float[np.ndarray, "n l"], *, normalise: bool = True) -> float:
@@ -48,11 +54,17 @@ def mutual_information_score(codes: Float[np.ndarray, "n l"], bins: int = BINS) 
     All latents count, constant ones too, as in the authors' program.
     """
     labels = histogram_bins(codes, bins)
-    latents = labels.shape[1]
-    if latents < 2:
-        return 0.0
-    between = mutual_information(labels, labels)
-    return float((between.sum() - np.trace(between)) / (latents * (latents - 1)))
+    return mean_off_diagonal(mutual_information(labels, labels))
+
+
+def mean_off_diagonal(between: Float[np.ndarray, "l l"]) -> float:
+    """The mean over pairs of different latents; 0 where there are fewer than two.
+
+    >>> mean_off_diagonal(np.array([[9.0, 1.0], [2.0, 9.0]]))
+    1.5
+    """
+    latents = len(between)
+    return float((between.sum() - np.trace(between)) / (latents * (latents - 1))) if latents > 1 else 0.0
 
 
 def _covariance(codes: np.ndarray) -> np.ndarray:

@@ -10,11 +10,15 @@ from torch import nn
 from unbraid.core.errors import DataError
 from unbraid.core.fields import Field
 from unbraid.nets.conv import ConvDecoder, ConvEncoder
+from unbraid.nets.funnel import FunnelDecoder, FunnelEncoder
 from unbraid.nets.mlp import mlp
 from unbraid.nets.style import StyleDecoder, StyleEncoder
 
-Network = Literal["conv", "style", "small", "mlp"]
-"""`nets.conv`, `nets.style` and its smaller variant, or a perceptron with two hidden layers. Vectors take the last."""
+Network = Literal["conv", "style", "small", "funnel", "mlp"]
+"""`nets.conv`, `nets.style` and its smaller variant, `nets.funnel`, or a perceptron with two hidden layers.
+
+Vectors take the last.
+"""
 
 
 def encoder_for(field: Field, out: int, width: int = 256, network: Network = "conv") -> nn.Module:
@@ -31,6 +35,8 @@ def encoder_for(field: Field, out: int, width: int = 256, network: Network = "co
     """
     if network == "mlp" or len(field.shape) == 1:
         return nn.Sequential(nn.Flatten(), *mlp((_numbers(field), width, width, out)))
+    if network == "funnel":
+        return FunnelEncoder(field, width, out)
     channels, size = _image(field)
     if network == "conv":
         return ConvEncoder(channels, size, out, width)
@@ -45,6 +51,8 @@ def decoder_for(field: Field, latents: int, width: int = 256, network: Network =
     """
     if network == "mlp" or len(field.shape) == 1:
         return nn.Sequential(*mlp((latents, width, width, _numbers(field))), nn.Unflatten(1, field.shape))
+    if network == "funnel":
+        return FunnelDecoder(latents, field, width)
     channels, size = _image(field)
     if network == "conv":
         return ConvDecoder(latents, channels, size, width)

@@ -15,17 +15,20 @@ from unbraid.core.errors import ConfigError
 from unbraid.nets.norm import BatchNorm
 
 Stem = Literal["imagenet", "cifar"]
+Shortcut = Literal["conv", "zeros"]
 
 DEPTHS: Mapping[int, tuple[Literal["basic", "bottleneck"], tuple[int, ...]]] = MappingProxyType(
     {
         8: ("basic", (1, 1, 1)),
         10: ("basic", (1, 1, 1, 1)),
         18: ("basic", (2, 2, 2, 2)),
+        32: ("basic", (5, 5, 5)),
         34: ("basic", (3, 4, 6, 3)),
         50: ("bottleneck", (3, 4, 6, 3)),
+        110: ("basic", (18, 18, 18)),
     }
 )
-"""Layers -> the kind of block, and blocks in each stage; 8 and 10 are our small ones."""
+"""Layers -> the kind of block, and blocks in each stage; 8 and 10 are our small ones, 32 and 110 those for CIFAR."""
 
 
 def stem_for(size: int) -> Stem:
@@ -46,6 +49,8 @@ class ResNet(nn.Module):
         stem: See `stem_for`.
         width: Channels after the stem; doubled from each stage to the next.
         zero_init: Whether every block starts as the identity.
+        shortcut: What stands beside a block that changes the shape: a 1 x 1 convolution, or every other pixel and
+            channels of zeros, which has no weights.
 
     Attributes:
         width: Numbers per image.
@@ -56,7 +61,14 @@ class ResNet(nn.Module):
     """
 
     def __init__(
-        self, depth: int, channels: int = 3, stem: Stem = "imagenet", width: int = 64, *, zero_init: bool = False
+        self,
+        depth: int,
+        channels: int = 3,
+        stem: Stem = "imagenet",
+        width: int = 64,
+        *,
+        zero_init: bool = False,
+        shortcut: Shortcut = "conv",
     ) -> None:
         super().__init__()
         if depth not in DEPTHS:
@@ -68,7 +80,7 @@ class ResNet(nn.Module):
         for i, count in enumerate(counts):
             stage: list[nn.Module] = []
             for j in range(count):
-                stage.append(block(before, width * 2**i, stride=2 if i and not j else 1))
+                stage.append(block(before, width * 2**i, stride=2 if i and not j else 1, shortcut=shortcut))
                 before = width * 2**i * block.expansion
             stages.append(nn.Sequential(*stage))
         self.stages = nn.ModuleList(stages)
@@ -99,13 +111,13 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, before: int, width: int, stride: int) -> None:
+    def __init__(self, before: int, width: int, stride: int, shortcut: Shortcut = "conv") -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(before, width, 3, stride, 1, bias=False)
         self.norm1 = BatchNorm(width)
         self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
         self.last = BatchNorm(width)
-        self.shortcut = _shortcut(before, width, stride)
+        self.shortcut = _shortcut(before, width, stride, shortcut)
 
     def forward(self, x: Float[Tensor, "batch before h w"]) -> Float[Tensor, "batch after h2 w2"]:
         """The maps of the next block."""
@@ -118,7 +130,7 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, before: int, width: int, stride: int) -> None:
+    def __init__(self, before: int, width: int, stride: int, shortcut: Shortcut = "conv") -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(before, width, 1, bias=False)
         self.norm1 = BatchNorm(width)
@@ -126,7 +138,7 @@ class Bottleneck(nn.Module):
         self.norm2 = BatchNorm(width)
         self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
         self.last = BatchNorm(4 * width)
-        self.shortcut = _shortcut(before, 4 * width, stride)
+        self.shortcut = _shortcut(before, 4 * width, stride, shortcut)
 
     def forward(self, x: Float[Tensor, "batch before h w"]) -> Float[Tensor, "batch after h2 w2"]:
         """The maps of the next block."""
@@ -135,10 +147,29 @@ class Bottleneck(nn.Module):
         return functional.relu(self.last(self.conv3(h)) + self.shortcut(x))
 
 
-def _shortcut(before: int, after: int, stride: int) -> nn.Module:
+def _shortcut(before: int, after: int, stride: int, kind: Shortcut) -> nn.Module:
     if stride == 1 and before == after:
         return nn.Identity()
+    if kind == "zeros":
+        return Subsampled(after, stride)
     return nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), BatchNorm(after))
+
+
+class Subsampled(nn.Module):
+    """Every so many pixels, and channels of zeros behind those that there are.
+
+    >>> Subsampled(3, 2)(torch.ones(1, 2, 4, 4)).sum((2, 3)).tolist()
+    [[4.0, 4.0, 0.0]]
+    """
+
+    def __init__(self, after: int, stride: int) -> None:
+        super().__init__()
+        self.after, self.stride = after, stride
+
+    def forward(self, x: Float[Tensor, "batch before h w"]) -> Float[Tensor, "batch after h2 w2"]:
+        """The smaller maps."""
+        kept = x[:, :, :: self.stride, :: self.stride]
+        return functional.pad(kept, (0, 0, 0, 0, 0, self.after - x.shape[1]))
 
 
 def _start_(net: nn.Module, zero_init: bool) -> None:
@@ -173,5 +204,13 @@ class Standardised(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch c h w"]) -> Tensor:
         """The network's output."""
-        out: Tensor = self.net((x - self.mean) / self.std)
+        out: Tensor = self.net(self.standard(x))
         return out
+
+    def standard(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:
+        """The images as the network sees them."""
+        return (x - self.mean) / self.std
+
+    def back(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:
+        """Images in [0, 1] from what `standard` made of them."""
+        return (x * self.std + self.mean).clamp(0, 1)

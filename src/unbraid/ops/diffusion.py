@@ -33,12 +33,21 @@ def spaced(steps: int, count: int) -> Int[Tensor, " count"]:
     return torch.linspace(0, steps - 1, min(count, steps), dtype=torch.float64).round().long()
 
 
+def strided(steps: int, count: int) -> Int[Tensor, " count"]:
+    """About `count` of the steps 0..steps-1 from 0 on, a whole number of steps apart.
+
+    >>> strided(1000, 4).tolist()
+    [0, 250, 500, 750]
+    """
+    return torch.arange(0, steps, max(1, steps // count))
+
+
 @dataclass(frozen=True)
 class Noise:
     """A schedule of noise.
 
     Attributes:
-        kept: abar_t: the share of variance that is still signal after step t, decreasing.
+        kept: abar_t: the share of variance that is still signal after step t, decreasing; in double precision.
     """
 
     kept: Float[Tensor, " steps"]
@@ -46,13 +55,35 @@ class Noise:
     @classmethod
     def of(cls, betas: Float[Tensor, " steps"]) -> Noise:
         """The schedule of the variances of each step."""
-        return cls((1 - betas.double()).cumprod(0).float())
+        return cls((1 - betas.double()).cumprod(0))
+
+    def __len__(self) -> int:
+        return len(self.kept)
 
     def at(self, t: Int[Tensor, " batch"], like: Tensor) -> Tensor:
-        """abar_t of each item, to be broadcast; 1 (no noise) where t is -1."""
-        kept = self.kept.to(like.device)
-        chosen = torch.where(t >= 0, kept[t.clamp(min=0)], torch.ones((), device=like.device))
+        """abar_t of each item, to be broadcast; 1 (no noise) where t is -1, 0 (nothing but noise) from T on."""
+        kept = self.kept.to(like.device, torch.float32)
+        padded = torch.cat([kept.new_ones(1), kept, kept.new_zeros(1)])
+        chosen = padded[(t + 1).clamp(0, len(kept) + 1)]
         return chosen.reshape(-1, *[1] * (like.ndim - 1))
+
+    def shift(self) -> Float[Tensor, " steps"]:
+        """- sqrt(alpha_t) (1 - abar_{t-1}) / sqrt(1 - abar_t): what a unit of posterior mean is in noise; 0 at t = 0.
+
+        Source:
+            Zhang et al. (2022, PDAE), eq. 8; its code calls it `shift_coef`.
+        """
+        before = torch.cat([self.kept.new_ones(1), self.kept[:-1]])
+        return -((self.kept / before).sqrt() * (1 - before) / (1 - self.kept).sqrt()).float()
+
+    def mid_weight(self, power: float = 0.1) -> Float[Tensor, " steps"]:
+        """SNR^power / (1 + SNR), which plays both ends of the schedule down.
+
+        Source:
+            Zhang et al. (2022, PDAE), section 3.3.
+        """
+        ratio = self.kept / (1 - self.kept)
+        return (ratio**power / (1 + ratio)).float()
 
     def q(
         self, x: Float[Tensor, "batch *item"], t: Int[Tensor, " batch"], noise: Float[Tensor, "batch *item"]

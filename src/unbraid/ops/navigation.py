@@ -58,7 +58,7 @@ def walk(
     keep: Sequence[tuple[Score, int]] = (),
     *,
     steps: int,
-    length: float,
+    length: float | Float[Tensor, " batch"],
     until: Callable[[Float[Tensor, "batch dim"]], Bool[Tensor, " batch"]] | None = None,
 ) -> Float[Tensor, "stations batch dim"]:
     """Every station of a walk along the target's gradient, the start first.
@@ -71,16 +71,20 @@ def walk(
         target: What is to grow.
         keep: Scores to protect, each with how many of its most salient channels no step may touch.
         steps: How many.
-        length: Of each step; walks down where negative.
-        until: Tells which codes have arrived and stay where they are.
+        length: Of each step, of all codes or of each; walks down where negative.
+        until: Tells which codes have arrived and stay where they are; nothing is asked once all have.
 
     >>> walk(torch.zeros(1, 2), lambda w: w @ torch.tensor([3.0, 4.0]), steps=1, length=5.0)[-1]
     tensor([[3., 4.]])
     """
     stations = [codes]
+    lengths = torch.as_tensor(length, dtype=codes.dtype, device=codes.device).reshape(-1, 1)
     for _ in range(steps):
         here = stations[-1]
+        there = None if until is None else until(here)[:, None]
+        if there is not None and there.all():
+            break
         mask = open_channels([(gradient(score, here), top) for score, top in keep], here)
-        step = length * unit(gradient(target, here) * mask)
-        stations.append(here + step if until is None else torch.where(until(here)[:, None], here, here + step))
-    return torch.stack(stations)
+        step = lengths * unit(gradient(target, here) * mask)
+        stations.append(here + step if there is None else torch.where(there, here, here + step))
+    return torch.stack(stations + stations[-1:] * (steps + 1 - len(stations)))

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from unbraid.core.errors import DataError
-from unbraid.core.fields import Fields
+from unbraid.core.fields import Batch, Fields
 from unbraid.core.method import Source
 from unbraid.data.dataset import Dataset
-from unbraid.data.order import epoch_positions, key_of
 from unbraid.data.origin import origin_of
 from unbraid.data.wrapped import in_roles
 from unbraid.nets.classifier import Norm, SmallClassifier
+from unbraid.standins.learning import chance, descend
 
 _KEPT = 8
 
@@ -66,15 +66,27 @@ class SmallOne:
         return copy.deepcopy(self._made[key])
 
     def _trained(self, source: Dataset, seed: int) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(key_of(seed, "classifier"))
+        with chance(seed, "classifier"):
             net = self.shape(source.fields)
         steps = min(self.steps, self.epochs * len(source) // self.batch)
         learn(net, source, seed, steps=max(1, steps), batch=self.batch, lr=self.lr)
-        return net.eval()
+        return net
 
 
-def learn(net: nn.Module, source: Source, seed: int, *, steps: int, batch: int, lr: float) -> None:
+def _of_labels(logits: Tensor, batch: Batch) -> Tensor:
+    return functional.cross_entropy(logits, batch["label"])
+
+
+def learn(
+    net: nn.Module,
+    source: Source,
+    seed: int,
+    *,
+    steps: int,
+    batch: int,
+    lr: float,
+    loss: Callable[[Tensor, Batch], Tensor] = _of_labels,
+) -> None:
     """Descend the cross-entropy of a network in place, by Adam.
 
     Args:
@@ -84,16 +96,9 @@ def learn(net: nn.Module, source: Source, seed: int, *, steps: int, batch: int, 
         steps: How many.
         batch: Items per step.
         lr: Learning rate.
+        loss: Of logits and batch; the cross-entropy with the field `label` unless told otherwise.
     """
-    net.train()
-    device = next(p.device for p in net.parameters())
-    optimizer = torch.optim.Adam(net.parameters(), lr, fused=True)
-    for step in range(steps):
-        rows = epoch_positions(torch.arange(step * batch, (step + 1) * batch), len(source), seed)
-        read = source.take(rows, device)
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(functional.cross_entropy(net(read["x"]), read["label"]))
-        optimizer.step()
+    descend(net, source, lambda read: loss(net(read["x"]), read), seed, steps=steps, batch=batch, lr=lr)
 
 
 BATCH = SmallOne()

@@ -16,7 +16,7 @@ from unbraid.nets.vit import ViT
 
 @dataclass(frozen=True)
 class UntrainedViT:
-    """A `ViT` for the frames of clips, with the weights it was drawn with: it sees, and knows nothing.
+    """A `ViT` for images or the frames of clips, with the weights it was drawn with: it sees, and knows nothing.
 
     Attributes:
         width: Numbers in a token.
@@ -31,13 +31,14 @@ class UntrainedViT:
     grid: int = 4
 
     def shape(self, fields: Fields) -> nn.Module:
-        """The network for frames of these data."""
+        """The network for images or frames of these data."""
         x = fields["x"]
-        if len(x.shape) != 4:
-            raise DataError("clips (T, C, H, W)", got=f"items of shape {x.shape}", where="field 'x'")
-        height, width = x.shape[2:]
+        if len(x.shape) not in (3, 4):
+            got = f"items of shape {x.shape}"
+            raise DataError("images (C, H, W) or clips (T, C, H, W)", got=got, where="field 'x'")
+        channels, height, width = x.shape[-3:]
         patch = next(p for p in range(max(1, min(height, width) // self.grid), 0, -1) if not (height % p or width % p))
-        return ViT((height, width), patch, self.width, self.depth, self.heads)
+        return ViT((height, width), patch, self.width, self.depth, self.heads, channels)
 
     def make(self, data: Any, seed: int) -> nn.Module:
         """The network, drawn from the seed."""
@@ -46,4 +47,14 @@ class UntrainedViT:
             return self.shape(data.fields).eval()
 
 
+class _Pictures(UntrainedViT):
+    """The same where items are images of at most four channels; others are patch features already."""
+
+    def fits(self, fields: Fields) -> bool:
+        """Whether they are."""
+        shape = fields["x"].shape
+        return len(shape) == 3 and shape[0] <= 4
+
+
+PICTURES = _Pictures()
 UNTRAINED = UntrainedViT()

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, interpolate
+from torch.nn.functional import affine_grid, grid_sample, interpolate, pad
 
 from unbraid.views.view import Chance, Draw, View
 
@@ -163,6 +163,29 @@ class Flip(View):
     def apply(self, x: Tensor, draw: Draw) -> Tensor:
         rows = draw["on"].nonzero()[:, 0]
         return x.index_copy_(0, rows, x[rows].flip(3)) if len(rows) else x
+
+
+@dataclass(frozen=True)
+class Shift(View):
+    """Shifts the image by whole pixels: a random crop of the image with a border around it.
+
+    Attributes:
+        pixels: Largest shift either way.
+        border: What comes in: black ("constant") or the image mirrored ("reflect").
+    """
+
+    pixels: int = 4
+    border: Literal["constant", "reflect"] = "constant"
+
+    def draw(self, shape: Sequence[int], at: Chance) -> Draw:
+        """How many pixels of the border are seen above and on the left (B, 2)."""
+        return {"corner": at.randint(2 * self.pixels + 1, (shape[0], 2))}
+
+    def apply(self, x: Tensor, draw: Draw) -> Tensor:
+        wide = pad(x, [self.pixels] * 4, mode=self.border)
+        rows, columns = (draw["corner"][:, i, None] + torch.arange(x.shape[2 + i], device=x.device) for i in range(2))
+        item = torch.arange(len(x), device=x.device)[:, None, None]
+        return wide[item, :, rows[:, :, None], columns[:, None]].movedim(3, 1).contiguous()
 
 
 @dataclass(frozen=True)

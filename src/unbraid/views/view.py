@@ -140,3 +140,23 @@ def two_views(
         return torch.stack([first(x, at), (second or first)(x, at)], 1)
 
     return both
+
+
+@dataclass(frozen=True)
+class MultiCrop:
+    """A function from a batch to large and small views of each item: `x` (B, G, ...) and `crops` (B, L, ...).
+
+    Attributes:
+        large: Makes each of the large views in turn.
+        small: Makes the small ones.
+        count: Small views; without any there are no `crops`.
+    """
+
+    large: tuple[View, ...]
+    small: View
+    count: int
+
+    def __call__(self, x: Float[Tensor, "batch *item"], at: Chance) -> dict[str, Tensor]:
+        """The views of a batch."""
+        seen = {"x": torch.stack([view(x, at) for view in self.large], 1)}
+        return seen | ({"crops": torch.stack([self.small(x, at) for _ in range(self.count)], 1)} if self.count else {})

@@ -130,7 +130,7 @@ def _train(
     """One network per factor, each fold's as it was when it tuned best."""
     best = [net.copy() for _ in heads.sizes]
     loss = heads.losses(tune.straight + net(tune.x), tune.true)
-    adam, idle = _Adam(net.tensors, rate), torch.zeros(len(loss), dtype=torch.int64)
+    adam, idle = Adam(net.tensors, rate), torch.zeros(len(loss), dtype=torch.int64)
     for _ in range(epochs):
         _epoch(net, learn, heads, adam, generator)
         with torch.no_grad():
@@ -144,7 +144,7 @@ def _train(
     return best
 
 
-class _Adam:
+class Adam:
     """Adam (Kingma and Ba, 2015); torch's own loads its compiler first, which takes longer than the probe."""
 
     def __init__(self, tensors: list[Tensor], rate: float) -> None:
@@ -163,7 +163,7 @@ class _Adam:
                 tensor.addcdiv_(first, second.sqrt().add_(1e-8), value=-rate)
 
 
-def _epoch(net: _Net, learn: _Set, heads: Heads, adam: _Adam, generator: torch.Generator) -> None:
+def _epoch(net: _Net, learn: _Set, heads: Heads, adam: Adam, generator: torch.Generator) -> None:
     folds, m = learn.x.shape[:2]
     size = min(512, max(64, m // 8))
     order = torch.rand(folds, m, generator=generator).argsort(1)
