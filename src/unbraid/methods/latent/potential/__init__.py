@@ -1,0 +1,1 @@
+"""Codes moved along the gradients of learned potentials."""
