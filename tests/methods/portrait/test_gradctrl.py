@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -17,12 +18,16 @@ from unbraid.core.fields import Field, Fields
 from unbraid.core.method import At
 from unbraid.data.dataset import Dataset, MemoryDataset
 from unbraid.data.factors import Factor, FactorTable
+from unbraid.data.made.coded import CodedPortraits
 from unbraid.data.made.traits import Traits
 from unbraid.methods.portrait.confident import confident, held_out
-from unbraid.methods.portrait.effects import effect
+from unbraid.methods.portrait.effects import Effect, effect, summed
 from unbraid.methods.portrait.generator import Generator
 from unbraid.methods.portrait.gradctrl import GradCtrl
+from unbraid.methods.portrait.scorer import Scorer
 from unbraid.ops.navigation import gradient
+from unbraid.standins.generators import Distilled
+from unbraid.standins.probes import Identity
 from unbraid.testing import check_method
 from unbraid.training.build import build
 from unbraid.training.fit import fit
@@ -169,6 +174,21 @@ def test_what_is_asked_of_the_action_is_checked() -> None:
             method.edited(WORLD, *arguments)
 
 
+def test_what_was_changed_is_decoded_and_all_else_stays() -> None:
+    method, batch = trained(), WORLD.take(torch.arange(6))
+    parts = method.encode(batch)
+    assert torch.equal(method.decode(parts), batch["x"])
+    asked = parts["controls"].clone()
+    asked[:3, 1] += 1.0
+    asked[3, 0] -= 1.0
+    made = method.decode(parts.replace({"controls": asked}))
+    assert torch.equal(made[4:], batch["x"][4:])
+    reached = method.controls(made)
+    torch.testing.assert_close(reached[:3, 1], asked[:3, 1], atol=0.3, rtol=0)
+    torch.testing.assert_close(reached[3, 0], asked[3, 0], atol=0.3, rtol=0)
+    assert bool((reached[:3, 1] >= asked[:3, 1]).all())
+
+
 # ------------------------------------------------------------------------------------------------------ given networks
 
 
@@ -223,22 +243,106 @@ def test_a_generator_and_a_scorer_do_without_factors(space: str) -> None:
     assert method.edit(data.take(torch.arange(2)), "controls[0]", 1.0).shape == (2, 3, 24)
 
 
+class Named(nn.Module):
+    """Scores that say what they are: two numbers, and a class of three."""
+
+    names, classes = ("a", "b", "hue"), (1, 1, 3)
+
+    def forward(self, items: Tensor) -> Tensor:
+        return items[:, :5]
+
+
+def test_a_scorer_that_names_its_scores_is_asked_for_some() -> None:
+    items = torch.randn(4, 8)
+    assert torch.equal(Scorer(Named(), (), ())(items), items[:, :5])
+    some = Scorer(Named(), ("hue", "a"), ())
+    assert some.classes == (3, 1)
+    assert torch.equal(some(items), items[:, [2, 3, 4, 0]])
+    with pytest.raises(ConfigError, match="an attribute that is scored, got 'c'"):
+        Scorer(Named(), ("c",), ())
+    with pytest.raises(ConfigError, match="classes: expected 3, 1 as the scorer has, got 1, 1"):
+        Scorer(Named(), ("hue", "a"), (1, 1))
+
+
+PICTURES = CodedPortraits(rows=120, size=16)
+
+
+def pictured(**changes: Any) -> GradCtrl:
+    """Trained on pictures of heads by stand-ins that have hardly learned."""
+    given: dict[str, nn.Module] = {
+        "generator": Distilled((8, 8, 8), steps=2).make(PICTURES, 0),
+        "scorer": Scores4(),
+        "recogniser": Identity(2, 2, steps=1).make(PICTURES, 0),
+    }
+    return trained(PICTURES, given, **{"samples": 120, "portion": 0.1, "steps": 10, **changes})
+
+
+class Scores4(nn.Module):
+    """Colours of corners as scores of glasses, beard and smile, and as a class of hair."""
+
+    names, classes = ("glasses", "beard", "smile", "hair_tone"), (1, 1, 1, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        corners = x[:, :, :8, :8].mean((2, 3)), x[:, :, 8:, 8:].mean((2, 3))
+        return torch.cat([corners[0], corners[1] - corners[1].mean(0)], 1)
+
+
+def test_pictures_are_scored_edited_and_judged() -> None:
+    method = pictured()
+    assert method.controls_named == ("glasses", "beard", "smile", "hair_tone 0", "hair_tone 1", "hair_tone 2")
+    assert [(part.name, part.shape) for part in method.parts()] == [("controls", (6,)), ("code", (64,))]
+    batch = PICTURES.take(torch.arange(3))
+    assert method.decode(method.encode(batch)).shape == batch["x"].shape
+    assert method.edit(batch, "controls[0]", 0.1).shape == batch["x"].shape
+    assert method.edited(PICTURES, "hair_tone", "2").fields["x"].shape == (3, 16, 16)
+    numbers = method.examine(PICTURES).numbers
+    assert {"success of hair_tone 2", "side effect of beard", "success"} < set(numbers)
+    assert not any(name.startswith(("generator", "scorer", "recogniser")) for name in method.tensors())
+    few = pictured(attributes=("smile", "hair_tone"))
+    assert few.classes == (1, 3)
+
+
 # ---------------------------------------------------------------------------------------------------------- judging it
+
+
+def stepped(step: Tensor, steps: int = 10) -> Any:
+    """Edits along one direction."""
+
+    def navigate(codes: Tensor, _: int, way: Tensor, arrived: Any) -> Tensor:
+        w = codes
+        for _ in range(steps):
+            w = torch.where(arrived(w)[:, None], w, w + way[:, None] * step * (w[:, :1] > -5))
+        return w
+
+    return navigate
 
 
 def test_effects_are_those_at_one_standard_deviation() -> None:
     codes = torch.zeros(4, 3)
+    codes[2, 0] = 5  # above the middle: comes down
     codes[3, 0] = -9  # never arrives
-
-    def navigate(_: int, arrived: Any) -> Tensor:
-        w = codes
-        for _ in range(10):
-            w = torch.where(arrived(w)[:, None], w, w + torch.tensor([0.5, 0.25, -1.0]) * (w[:, :1] > -5))
-        return w
-
-    found = effect(codes, lambda w: w, torch.tensor([1.0, 0.5, 4.0]), (1, 1, 1), 0, navigate)
+    spread, middle = torch.tensor([1.0, 0.5, 4.0]), torch.tensor([1.0, 0.0, 0.0])
+    navigate, alike = stepped(torch.tensor([0.5, 0.25, -1.0])), lambda a, b: (b - a)[:, 0].abs()
+    found = effect(codes, lambda w: w, spread, middle, (1, 1, 1), 0, navigate, alike)
     assert found.success == 0.75
     assert found.others == pytest.approx((1.0 + 0.5) / 2)  # two steps: 0.5 of 0.5 and 2 of 4
+    assert found.alike == 1.0
+    still = effect(codes, lambda w: w, spread, middle, (1, 1, 1), 0, stepped(torch.zeros(3)))
+    assert (still.success, still.others) == (0.0, 0.0)
+
+
+def test_a_class_is_to_be_reached_by_those_of_other_classes() -> None:
+    codes = torch.eye(3)[[0, 0, 1, 2]] * 4
+    navigate = stepped(torch.tensor([-1.0, 0.0, 1.0]))
+    found = effect(codes, lambda w: w, torch.ones(3), torch.zeros(3), (3,), 2, navigate)
+    assert found.success == 1.0
+    assert math.isnan(found.alike)
+
+
+def test_means_are_over_what_arrived() -> None:
+    numbers = summed(("a", "b"), [Effect(1.0, 0.5, 0.9), Effect(0.0, 0.0, math.nan)])
+    assert (numbers["success"], numbers["side effect"], numbers["likeness"]) == (0.5, 0.5, 0.9)
+    assert "likeness after b" not in numbers
 
 
 def test_without_true_scores_only_accuracy_is_told() -> None:

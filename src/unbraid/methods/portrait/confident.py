@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unbraid.core.errors import ConfigError, DataError
+from unbraid.core.errors import DataError
 
 
 def confident(
@@ -73,11 +73,3 @@ def held_out(
         held[some, k] = kept[some, k]
         train[some, k] = -1
     return train, held
-
-
-def class_logits(codes: Float[Tensor, " batch"], classes: int) -> Float[Tensor, "batch classes"]:
-    """0 for the class that an item has, and less for the others."""
-    if bool((codes >= classes).any()):
-        raise ConfigError("as many classes as the factor has", got=str(classes), where="classes")
-    everyone = torch.arange(classes, device=codes.device)
-    return torch.where(codes[:, None].isnan(), torch.nan, -30.0 * (codes[:, None] != everyone).float())

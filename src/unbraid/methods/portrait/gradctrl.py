@@ -22,13 +22,28 @@ from unbraid.core.parts import Parts, PartSpec
 from unbraid.data.dataset import Dataset, MemoryDataset
 from unbraid.data.order import key_of, shuffled
 from unbraid.losses.odds import class_of, cross_entropy, log_odds
-from unbraid.methods.portrait.confident import class_logits, confident, held_out
-from unbraid.methods.portrait.effects import ITEMS, STEP, STEPS, Scored, Truth, effect
+from unbraid.methods.portrait.confident import confident, held_out
+from unbraid.methods.portrait.effects import (
+    CODES,
+    PICTURES,
+    STEP,
+    STEPS,
+    UNITS,
+    Alike,
+    Look,
+    Scored,
+    Truth,
+    effect,
+    summed,
+)
 from unbraid.methods.portrait.generator import Generator
+from unbraid.methods.portrait.scorer import Scorer, from_factors
 from unbraid.nets.branches import Branches
 from unbraid.ops.navigation import Score, walk
 
 _CHUNK = 1024
+_MADE = "unbraid.standins"
+_NEAR = 1e-3  # log odds that are as good as those asked for
 
 
 class GradCtrl(Method["GradCtrl.Config"]):
@@ -60,8 +75,19 @@ class GradCtrl(Method["GradCtrl.Config"]):
         modality=("vector",),
         summary="Edits one attribute of a generator's codes along a classifier's gradient, around what others use.",
         ports=(
-            Port("generator", "a network from codes to items", optional=True),
-            Port("scorer", "a network from items to a score of each binary attribute, logits of others", optional=True),
+            Port("generator", "a network from codes to items", optional=True, standin=f"{_MADE}.generators:DISTILLED"),
+            Port(
+                "scorer",
+                "a network from items to a score of each binary attribute, logits of others",
+                optional=True,
+                standin=f"{_MADE}.probes:SCORER",
+            ),
+            Port(
+                "recogniser",
+                "a network from items to embeddings of length 1 of whom they show, by which edits are judged",
+                optional=True,
+                standin=f"{_MADE}.probes:IDENTITY_ENCODER",
+            ),
         ),
         claim="The masked gradient changes other attributes less than the unmasked one and a linear direction do.",
         example="traits",
@@ -82,8 +108,8 @@ class GradCtrl(Method["GradCtrl.Config"]):
         """Options of gradient controls.
 
         Attributes:
-            attributes: Names of the attributes; those of all factors where empty.
-            classes: Classes of each attribute, 1 for one that has a score; all have scores where empty.
+            attributes: Names of the attributes; those that the scorer names, or those of all factors, where empty.
+            classes: Classes of each attribute, 1 for one that has a score; as the scorer says, or all 1, where empty.
             draw: Whether codes are the data's, or drawn from the generator's prior.
             space: What the generator is controlled by: the outputs of its `mapping` ("w"), or its inputs ("z").
             truncation: How far drawn codes of space "w" are from their mean.
@@ -145,18 +171,23 @@ class GradCtrl(Method["GradCtrl.Config"]):
 
     def __init__(self, config: GradCtrl.Config, fields: Fields, given: Given | None = None) -> None:
         super().__init__(config, fields, given)
-        shape = fields["latent" if "latent" in fields else "x"].shape
-        if len(shape) != 1:
-            raise DataError("codes, one vector for each item", got=f"items of shape {shape}", where="field 'x'")
-        (self.width,) = shape
+        self.code = "latent" if "latent" in fields else "x"
+        if len(fields[self.code].shape) != 1:
+            got = f"items of shape {fields[self.code].shape}"
+            fix = "take data with the field 'latent', such as coded-portraits"
+            raise DataError("codes, one vector for each item", got=got, fix=fix, where="field 'x'")
+        (self.width,) = fields[self.code].shape
         networks = dict(given or {})
         self.generator = Generator(networks.get("generator"), config.space, config.layers)
-        self.scorer = Frozen(networks["scorer"]) if "scorer" in networks else None
-        if config.draw == "prior" and len(networks) < 2:
+        if config.draw == "prior" and not {"generator", "scorer"} <= set(networks):
             got = ", ".join(networks) or "neither"
             raise ConfigError("a generator and a scorer, for codes from the prior", got=got, where="draw")
-        self.names = config.attributes or fields["factors"].names
-        self.classes = config.classes or (1,) * len(self.names)
+        judge = networks.get("scorer")
+        self.scorer = None if judge is None else Scorer(judge, config.attributes, config.classes)
+        self.recogniser = Frozen(networks["recogniser"]) if "recogniser" in networks else None
+        told = ((), ()) if self.scorer is None else (self.scorer.names, self.scorer.classes)
+        self.names = told[0] or config.attributes or fields["factors"].names
+        self.classes = config.classes or told[1] or (1,) * len(self.names)
         if len(self.classes) != len(self.names):
             got = f"{len(self.classes)} for {len(self.names)} attributes"
             raise ConfigError("the classes of every attribute", got=got, where="classes")
@@ -173,7 +204,7 @@ class GradCtrl(Method["GradCtrl.Config"]):
     scaffold = ("heads",)
 
     def parts(self) -> tuple[PartSpec, ...]:
-        return (PartSpec("controls", "fam", (sum(self.classes),), one=True),)
+        return (PartSpec("controls", "fam", (sum(self.classes),), one=True), PartSpec("code", "vec", (self.width,)))
 
     def sources(self, data: Source) -> Mapping[str, Source]:
         """The codes: the data's, or as many drawn ones, the same whatever the seed."""
@@ -214,13 +245,7 @@ class GradCtrl(Method["GradCtrl.Config"]):
         for name in self.names:
             if name not in names:
                 raise ConfigError("the name of a factor", got=f"'{name}'", fix=nearest(name, names), where="attributes")
-        where = [names.index(name) for name in self.names]
-        known = torch.where(batch["known"], batch["factors"], torch.nan)[:, where]
-        columns = [
-            column[:, None] if n == 1 else class_logits(column, n)
-            for column, n in zip(known.T, self.classes, strict=True)
-        ]
-        return torch.cat(columns, 1)
+        return from_factors(batch["factors"], batch["known"], [names.index(name) for name in self.names], self.classes)
 
     def rows(self, data: Source, indices: Int[Tensor, " batch"], chance: torch.Generator) -> Int[Tensor, "batch a"]:
         """One code of each attribute's own in a row."""
@@ -254,8 +279,9 @@ class GradCtrl(Method["GradCtrl.Config"]):
         at.note(accuracy=accuracy)
 
     def encode(self, batch: Batch) -> Parts:
-        """Log odds of each attribute, and of each class of those that have several."""
-        return Parts(controls=self.controls(codes_of(batch)))
+        """Log odds of each attribute, and of each class of those that have several; and the code itself."""
+        codes = codes_of(batch)
+        return Parts(controls=self.controls(codes), code=codes)
 
     def controls(self, codes: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch outputs"]:
         """The same of codes."""
@@ -267,7 +293,7 @@ class GradCtrl(Method["GradCtrl.Config"]):
         self,
         codes: Float[Tensor, "batch dim"],
         column: int,
-        sign: float = 1.0,
+        sign: float | Float[Tensor, " batch"] = 1.0,
         keep: Mapping[int, int] | None = None,
         *,
         stations: int | None = None,
@@ -279,7 +305,7 @@ class GradCtrl(Method["GradCtrl.Config"]):
         Args:
             codes: What to edit.
             column: Which of the controls.
-            sign: Up or down.
+            sign: Up or down, for all or for each.
             keep: Attribute -> how many of its channels are closed; all others as configured where None.
             stations: Steps; as configured where None.
             length: Of a step; as configured where None.
@@ -288,7 +314,7 @@ class GradCtrl(Method["GradCtrl.Config"]):
         own = self.owners[column]
         keep = {k: self.channels for k in range(len(self.names)) if k != own} if keep is None else keep
         scores = [(self._guarded(k, codes), top) for k, top in keep.items() if top]
-        step = sign * (self.config.length if length is None else length)
+        step = torch.as_tensor(sign) * (self.config.length if length is None else length)
         stations = self.config.stations if stations is None else stations
         return walk(codes, lambda w: self.controls(w)[:, column], scores, steps=stations, length=step, until=until)
 
@@ -302,6 +328,24 @@ class GradCtrl(Method["GradCtrl.Config"]):
         with torch.no_grad():
             first = self.kept(codes)[attribute].argmax(1, keepdim=True)
         return lambda w: log_odds(self.kept(w)[attribute]).gather(1, first)[:, 0]
+
+    def decode(self, parts: Parts) -> Float[Tensor, "batch *item"]:
+        """Items of codes that are led, one control after the other, to where those that were changed shall be."""
+        codes, asked = parts["code"], parts["controls"]
+        change = asked - self.controls(codes)
+        edited = codes
+        for column in (change.abs() > _NEAR).any(0).nonzero()[:, 0].tolist():
+            edited = self._led(edited, column, asked[:, column], change[:, column])
+        return cast(Tensor, self.generator(codes, edited))
+
+    def _led(self, codes: Tensor, column: int, asked: Tensor, change: Tensor) -> Tensor:
+        """Codes one of whose controls was to change and is as asked, or as near to it as short steps come."""
+
+        def arrived(w: Tensor) -> Tensor:
+            short = (asked - self.controls(w)[:, column]) * change.sign()
+            return (change.abs() <= _NEAR) | (short <= 0)
+
+        return self.navigate(codes, column, change.sign(), stations=STEPS, length=STEP, until=arrived)[-1]
 
     def edit(self, batch: Batch, part: str, amount: float) -> Float[Tensor, "batch *item"]:
         """Items one of whose log odds has moved by an amount, or as far as the steps go; the others are kept."""
@@ -368,8 +412,9 @@ class GradCtrl(Method["GradCtrl.Config"]):
     def examine(self, data: Source) -> Findings:
         """What edits of each attribute do to it and to the others, judged by true scores where there are any.
 
-        Codes that none were learned from are edited in short steps until the target has grown by one standard deviation
-        (or the class is reached), or for a way of eight; the change of the others is the mean over those that arrived.
+        Codes that none were learned from are edited in short steps until the target has moved by one standard deviation
+        (or the class is reached), for a way of eight; the change of the others, and how alike the people shown are by
+        the recogniser, are means over those that arrived.
         """
         numbers = {"accuracy on held-out codes": float(self.best)}
         truth = self._truth(data)
@@ -377,23 +422,32 @@ class GradCtrl(Method["GradCtrl.Config"]):
             return Findings(numbers, notes=["Edits are judged where a scorer is given, or the data know true scores."])
         order = shuffled(len(data), key_of("gradctrl"), torch.arange(len(data)))
         codes = torch.cat([codes_of(data.take(rows, self.best.device)) for rows in torch.split(order, _CHUNK)])
-        spread = torch.cat([truth(some) for some in torch.split(codes, _CHUNK)]).std(0)
-        some = codes[-min(ITEMS, len(codes)) :]  # the last of the order that the first samples were taken from
+        scores = torch.cat([truth(some) for some in torch.split(codes, _CHUNK)])
+        some = codes[
+            -min(self._look.items, len(codes)) :
+        ]  # the last of the order that the first samples were taken from
+        middle = scores.median(0).values if self._look.ends else None
+        found = [
+            effect(some, truth, scores.std(0), middle, self.classes, c, self._judged, self._alike)
+            for c in range(sum(self.classes))
+        ]
+        return Findings(numbers | summed(self.controls_named, found), units=UNITS)
 
-        def navigate(column: int, arrived: Callable[[Tensor], Tensor]) -> Tensor:
-            return self.navigate(some, column, stations=STEPS, length=STEP, until=arrived)[-1]
+    def _judged(self, codes: Tensor, column: int, way: Tensor, arrived: Callable[[Tensor], Tensor]) -> Tensor:
+        look = self._look
+        return self.navigate(codes, column, way, stations=look.steps, length=look.step, until=arrived)[-1]
 
-        columns = range(sum(self.classes))
-        found = [effect(some, truth, spread, self.classes, column, navigate) for column in columns]
-        for column, one in zip(self.controls_named, found, strict=True):
-            numbers |= {f"success of {column}": one.success, f"side effect of {column}": one.others}
-        for name, values in {
-            "success": [one.success for one in found],
-            "side effect": [one.others for one in found if one.success],
-        }.items():
-            numbers[name] = sum(values) / max(1, len(values))
-        units = {"side effect": "standard deviations of the other attributes", "success": "share"}
-        return Findings(numbers, units=units)
+    @property
+    def _look(self) -> Look:
+        return CODES if self.generator.net is None else PICTURES
+
+    @property
+    def _alike(self) -> Alike | None:
+        """How alike those are whom codes and edited codes show."""
+        recognise = self.recogniser
+        if recognise is None:
+            return None
+        return lambda old, new: (recognise(self.generator(old)) * recognise(self.generator(old, new))).sum(1)
 
     @property
     def controls_named(self) -> tuple[str, ...]:
