@@ -1,0 +1,1 @@
+"""Networks under limits of memory and of power."""
