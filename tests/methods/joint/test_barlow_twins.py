@@ -200,3 +200,12 @@ class Bare:
 def test_options_that_cannot_be_meant(changes, what):
     with pytest.raises(ConfigError, match=f"{what}: expected"):
         override(BarlowTwins.Config(), changes)
+
+
+def test_transformers_learn_by_it_too():
+    method = made(backbone="vit", width=8, patch=4, depth=1, heads=2)
+    before = method.encoder.vit.embed.weight.detach().clone()
+    Stepper(method, method.stages()[0], seed=0, steps=4).step(
+        {"x": torch.rand(8, 1, 16, 16), "index": torch.arange(8)}, 1
+    )
+    assert not torch.equal(before, method.encoder.vit.embed.weight)

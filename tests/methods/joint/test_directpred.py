@@ -199,3 +199,38 @@ def test_options_that_cannot_be_meant(changes, what):
 def test_a_simulation_that_cannot_start():
     with pytest.raises(ConfigError, match="--gain"):
         made().simulate(gain=0.0)
+
+
+VIT = {"backbone": "vit", "width": 8, "patch": 4, "depth": 1, "heads": 2}
+
+
+@pytest.mark.parametrize("alias", ["byol", "simsiam"])
+def test_transformers_learn_by_it_too(alias):
+    method = made(**VIT, **DirectPred.aliases[alias])
+    stepper = Stepper(method, method.stages()[0], seed=0, steps=4)
+    before = method.encoder.vit.blocks[0].qkv.weight.detach().clone()
+    stepper.step({"x": torch.rand(8, 1, 16, 16), "index": torch.arange(8)}, 0)
+    assert not torch.equal(before, method.encoder.vit.blocks[0].qkv.weight)
+    assert method.encode({"x": torch.rand(3, 1, 16, 16)})["embedding"].shape == (3, 8)
+
+
+def test_the_target_of_byol_stands_still_at_the_end():
+    method = made(decay=0.9, **DirectPred.aliases["byol"])
+    at = At(step=5, steps=10)
+    method.loss(views(), at)
+    weight = method.encoder.net.net.stem[0].weight
+    with torch.no_grad():
+        weight.add_(1)
+    start = method.target.twin[0].net.net.stem[0].weight.clone()
+    method.after(at)
+    torch.testing.assert_close(method.target.twin[0].net.net.stem[0].weight, torch.lerp(start, weight, 0.05))
+    at.step = 10
+    start = method.target.twin[0].net.net.stem[0].weight.clone()
+    method.after(at)
+    assert torch.equal(method.target.twin[0].net.net.stem[0].weight, start)
+
+
+def test_the_projector_of_simsiam_ends_in_a_normalisation_without_scale():
+    last = made(**DirectPred.aliases["simsiam"]).projector[-1]
+    assert type(last).__name__ == "BatchNorm"
+    assert not [*last.parameters()]

@@ -55,6 +55,7 @@ class BarlowTwins(JointEmbedding["BarlowTwins.Config"]):
         paper="arXiv:2103.03230",
         year=2021,
         modality=("image",),
+        family="redundancy reduction",
         summary="An encoder whose units agree between two views of an image and are uncorrelated with each other.",
         claim=(
             "Its units are less redundant than without the second term, and its embedding neither collapses nor knows "

@@ -19,14 +19,15 @@ from unbraid.core.method import At, Optim, Source, Stage, Terms, Update
 from unbraid.core.outcome import Findings
 from unbraid.core.parts import Parts, PartSpec
 from unbraid.losses.joint import twice_cosine
-from unbraid.methods.joint.embedding import JointEmbedding, Options, spaced
+from unbraid.methods.joint.embedding import JointEmbedding, Options, Seen, spaced
 from unbraid.metrics.gauges import effective_rank, mean_cosine
 from unbraid.nets import heads
-from unbraid.nets.backbones import Encoder
+from unbraid.nets.backbones import Backbone
 from unbraid.nets.norm import together
 from unbraid.ops.joint_dynamics import Flow, alignment, asymmetry, integrate, matrices, misalignment, modes
 from unbraid.ops.linalg import eigh_sorted
 from unbraid.training.ema import EMA
+from unbraid.training.schedules import between
 
 Scale = Literal["unit", "raw", "paper"]
 Constraint = Literal["none", "symmetric", "unit", "diagonal"]
@@ -100,6 +101,7 @@ class DirectPred(JointEmbedding["DirectPred.Config"]):
         paper="arXiv:2102.06810",
         year=2021,
         modality=("image",),
+        family="self-distillation",
         summary="BYOL with a linear predictor that is not trained but set from the spectrum of the embeddings.",
         claim=(
             "Its embeddings point in more different ways than with a trained linear predictor, and the flow of linear "
@@ -108,8 +110,8 @@ class DirectPred(JointEmbedding["DirectPred.Config"]):
         example="digits",
     )
     aliases = {
-        "byol": {"predictor": "mlp"},
-        "simsiam": {"predictor": "mlp", "target": "online"},
+        "byol": {"predictor": "mlp", "ramp": True},
+        "simsiam": {"predictor": "mlp", "target": "online", "last_norm": True},
         "directset": {"power": 1.0, "scale": "unit", "eps": 0.3},
         "directcopy": {"power": 1.0, "scale": "raw"},
     }
@@ -164,13 +166,13 @@ class DirectPred(JointEmbedding["DirectPred.Config"]):
             stopped: Whether no gradient goes through the target; without, embeddings collapse.
             start: Whether the target starts as a copy, or as a network of its own, as released.
             decay: Share of the target that is kept at each step.
+            ramp: Whether this share goes to 1 on half a cosine, as in BYOL.
+            last_norm: Whether the projector's last layer is normalised, too, as in SimSiam.
             optim: How online network and predictor move.
         """
 
-        backbone: Literal["resnet50", "resnet34", "resnet18", "resnet10", "resnet8", "conv"] = told(
-            "resnet18", by="code"
-        )
-        views: Literal["imagenet", "cifar", "stl", "written"] = told("stl", by="code")
+        backbone: Backbone = told("resnet18", by="code")
+        views: Seen = told("stl", by="code")
         batch: int = told(128, by="code")
         epochs: float = told(100, by="code")
         projector: tuple[int, ...] = told((512, 128), by="code")
@@ -189,6 +191,8 @@ class DirectPred(JointEmbedding["DirectPred.Config"]):
         stopped: bool = told(True, by="paper")
         start: Literal["copy", "own"] = told("copy", by="ours")
         decay: float = told(0.996, by="code")
+        ramp: bool = told(False, by="code")
+        last_norm: bool = told(False, by="code")
         optim: Optim = told(Optim("sgd", lr=0.03, momentum=0.9, weight_decay=4e-4), by="code")
 
         counts = (*Options.counts, "projector", "every", "hidden")
@@ -215,21 +219,21 @@ class DirectPred(JointEmbedding["DirectPred.Config"]):
         elif config.predictor != "none":
             self.predictor = nn.Linear(width, width, bias=False)
         if config.target == "ema":
-            online = self._online() if config.start == "copy" else self._another(fields)
+            online = self._online() if config.start == "copy" else self._another()
             self.target = EMA(online, config.decay, buffers="own", live=True)
         for name in ("correlation", "crossed"):
             self.register_buffer(name, torch.zeros(width, width))
         self.register_buffer("counted", torch.zeros((), dtype=torch.int64))
 
     def _projector(self) -> nn.Sequential:
-        return heads.projector(self.encoder.width, self.config.projector, bias=True, affine=False, last_bias=True)
+        c, plain = self.config, {"bias": True, "affine": False, "last_bias": True}
+        return heads.projector(self.encoder.width, c.projector, **plain, last_norm=c.last_norm)
 
     def _online(self) -> nn.Sequential:
         return nn.Sequential(self.encoder, self.projector)
 
-    def _another(self, fields: Fields) -> nn.Sequential:
-        encoder = Encoder(fields["x"], self.config.backbone, self.config.width, zero_init=self.zero_init)
-        return nn.Sequential(encoder, self._projector())
+    def _another(self) -> nn.Sequential:
+        return nn.Sequential(self.new_encoder(), self._projector())
 
     def parts(self) -> tuple[PartSpec, ...]:
         eigen = PartSpec("eigen", "fam", (self.config.projector[-1],), of="embedding")
@@ -278,7 +282,8 @@ class DirectPred(JointEmbedding["DirectPred.Config"]):
         if isinstance(self.predictor, nn.Linear):
             self._set_predictor(self.predictor.weight, at)
         if self.config.target == "ema":
-            self.target.follow(self._online())
+            keep = between(self.config.decay, 1.0, at.progress) if self.config.ramp else self.config.decay
+            self.target.follow(self._online(), keep)
 
     def _set_predictor(self, weight: Tensor, at: At) -> None:
         c = self.config

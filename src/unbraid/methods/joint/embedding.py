@@ -20,21 +20,26 @@ from unbraid.core.given import Given
 from unbraid.core.method import At, Budget, Method, Optim, Source, Stream
 from unbraid.core.outcome import Findings
 from unbraid.core.parts import Parts, PartSpec
+from unbraid.methods.joint.augmented import encoder_terms
 from unbraid.metrics.gauges import effective_rank, mean_cosine
 from unbraid.metrics.recognition import recognition
-from unbraid.nets.backbones import Backbone, Encoder
-from unbraid.views.image import Affine, Blur, Crop, Flip, Grey, Jitter, Noise, Solarise
+from unbraid.nets.backbones import Backbone, Encoder, Transformer
+from unbraid.views.image import Affine, Blur, Crop, Flip, Grey, Jitter, Noise, Range, Solarise
 from unbraid.views.view import Chance, Sometimes, View, compose, two_views
 
-Seen = Literal["imagenet", "cifar", "stl", "written"]
-"""Which views: those published for ImageNet; for small photographs; for STL-10; turns and noise for written digits."""
+Seen = Literal["imagenet", "cifar", "stl", "medical", "written"]
+"""Which views: those published for ImageNet; for small photographs; for STL-10; for medical images, whose colours are
+changed less and of which more is left; turns and noise for written digits."""
 
 _MOST = 5000  # items that an examination encodes
 _AT_ONCE = 256
+_AUGMENTED, _TIMES = 256, 8  # items whose augmentations it compares, and how many of each
 
 
-def _photographs(jitter: Jitter, blur: float, solarise: float, least: float = 0.08) -> View:
-    views = [Crop(scale=(least, 1.0)), Flip(), Sometimes(jitter, 0.8), Sometimes(Grey(), 0.2)]
+def _photographs(
+    jitter: Jitter, blur: float, solarise: float, scale: Range = (0.08, 1.0), size: int | None = None
+) -> View:
+    views = [Crop(size, scale), Flip(), Sometimes(jitter, 0.8), Sometimes(Grey(), 0.2)]
     views += [Sometimes(Blur(), blur)] if blur else []
     views += [Sometimes(Solarise(), solarise)] if solarise else []
     return compose(*views)
@@ -43,15 +48,48 @@ def _photographs(jitter: Jitter, blur: float, solarise: float, least: float = 0.
 _WRITTEN = compose(Affine(14, (0.8, 1.2), 0.1), Noise((0.8, 1.2), 0.1))
 _SOFT, _STRONG, _CIFAR = Jitter(0.4, 0.4, 0.2, 0.1), Jitter(0.8, 0.8, 0.8, 0.2), Jitter(0.4, 0.4, 0.4, 0.1)
 
+_COLOURS: Mapping[Seen, tuple[Jitter, tuple[float, float], tuple[float, float]]] = {
+    "imagenet": (_SOFT, (1.0, 0.1), (0.0, 0.2)),
+    "cifar": (_CIFAR, (0.0, 0.0), (0.0, 0.0)),
+    "stl": (_STRONG, (0.5, 0.5), (0.0, 0.0)),
+    "medical": (_SOFT, (0.0, 0.0), (0.0, 0.0)),
+}
+"""Change of colours, and the probabilities of blur and of inverting what is bright in the two views."""
+
+
+def _both(kind: Seen, scale: Range = (0.08, 1.0)) -> tuple[View, View]:
+    jitter, (blur, other_blur), (solarise, other_solarise) = _COLOURS[kind]
+    return _photographs(jitter, blur, solarise, scale), _photographs(jitter, other_blur, other_solarise, scale)
+
+
 VIEWS: Mapping[Seen, tuple[View, View]] = MappingProxyType(
     {
-        "imagenet": (_photographs(_SOFT, 1.0, 0.0), _photographs(_SOFT, 0.1, 0.2)),
-        "cifar": (_photographs(_CIFAR, 0.0, 0.0), _photographs(_CIFAR, 0.0, 0.0)),
-        "stl": (_photographs(_STRONG, 0.5, 0.0), _photographs(_STRONG, 0.5, 0.0)),
+        **{kind: _both(kind) for kind in _COLOURS},
+        "medical": _both("medical", (0.2, 1.0)),
         "written": (_WRITTEN, _WRITTEN),
     }
 )
 """The two views of each kind."""
+
+WEAK: Mapping[Seen, View] = MappingProxyType(
+    {
+        **dict.fromkeys(_COLOURS, compose(Crop(scale=(0.2, 1.0)), Flip())),
+        "written": Affine(7, (0.9, 1.1), 0.05),
+    }
+)
+"""A view that changes little, of each kind."""
+
+
+def large_views(kind: Seen, scale: Range) -> tuple[View, View]:
+    """The two views of a kind, with boxes of other shares of the area."""
+    return VIEWS[kind] if kind == "written" else _both(kind, scale)
+
+
+def small_view(kind: Seen, scale: Range, size: int) -> View:
+    """A view of a small box of the image, in fewer pixels."""
+    if kind == "written":
+        return compose(Crop(size, scale), Noise((0.8, 1.2), 0.1))
+    return _photographs(_COLOURS[kind][0], 0.5 if any(_COLOURS[kind][1]) else 0.0, 0.0, scale, size)
 
 
 @dataclass(frozen=True)
@@ -60,7 +98,10 @@ class Options:
 
     Attributes:
         backbone: The encoder.
-        width: Channels after its stem; see `unbraid.nets.backbones.Encoder`.
+        width: Channels after its stem, or numbers in a token; see `unbraid.nets.backbones.Encoder`.
+        patch: Side of a patch of a transformer.
+        depth: Its blocks.
+        heads: Its attention heads.
         views: What is random about the two views of an image.
         batch: Items per step.
         epochs: Passes over the data.
@@ -69,12 +110,15 @@ class Options:
 
     backbone: Backbone = told("resnet50", by="code")
     width: int = told(64, by="code")
+    patch: int = told(16, by="ours")
+    depth: int = told(12, by="ours")
+    heads: int = told(6, by="ours")
     views: Seen = told("imagenet", by="code")
     batch: int = told(2048, by="code")
     epochs: float = told(1000, by="code")
     steps: int | None = told(None, by="ours")
 
-    counts: ClassVar[tuple[str, ...]] = ("width", "batch")
+    counts: ClassVar[tuple[str, ...]] = ("width", "batch", "patch", "depth", "heads")
 
     def __post_init__(self) -> None:
         for name in self.counts:
@@ -110,7 +154,16 @@ class JointEmbedding(Method[C]):
 
     def __init__(self, config: C, fields: Fields, given: Given | None = None) -> None:
         super().__init__(config, fields, given)
-        self.encoder = Encoder(fields["x"], config.backbone, config.width, zero_init=self.zero_init)
+        self.encoder = self.new_encoder()
+
+    def new_encoder(self) -> Encoder:
+        """An encoder that nothing has trained."""
+        c, x = self.config, self.fields["x"]
+        return Encoder(x, c.backbone, c.width, zero_init=self.zero_init, vit=self.transformer())
+
+    def transformer(self) -> Transformer:
+        """The shape of the encoder, where it is a transformer."""
+        return Transformer(self.config.patch, self.config.depth, self.config.heads)
 
     def parts(self) -> tuple[PartSpec, ...]:
         return (PartSpec("embedding", "vec", (self.encoder.width,)),)
@@ -131,18 +184,50 @@ class JointEmbedding(Method[C]):
     def examine(self, data: Source) -> Findings:
         """The linear probe and the nearest neighbours, five-fold, for every factor that has classes; signs of collapse.
 
-        At most 5,000 items, evenly spaced.
+        At most 5,000 items, evenly spaced; what the encoder makes of the augmentations of 256 of them.
         """
         rows = spaced(len(data), _MOST)
         codes = self._codes(data, rows)
         numbers = {"effective rank": effective_rank(codes), "mean cosine": mean_cosine(codes)}
         folds = np.random.default_rng(0).permutation(len(rows)) % 5
-        for name, labels in _classes(data, rows).items():
+        for name, labels in classes_of(data, rows).items():
             numbers |= _named(name, codes, labels, folds)
         units = {"effective rank": f"1 to {codes.shape[1]}", "mean cosine": "-1 to 1"}
         units |= {name: "share right" for name in numbers if " of " in name}
         held = "each item told by probes that learned from the other four fifths" if len(numbers) > 2 else "no factors"
-        return Findings(numbers, units=units, notes=[f"{len(rows)} items of the training data; {held}."])
+        terms = self.augmentation_complexity(data)
+        notes = [f"{len(rows)} items of the training data; {held}.", *terms.notes]
+        return Findings({**numbers, **terms.numbers}, units={**units, **terms.units}, notes=notes)
+
+    @action
+    def augmentation_complexity(
+        self, data: Source | None = None, items: int = _AUGMENTED, views: int = _TIMES
+    ) -> Findings:
+        """What the encoder makes of its augmentations: ratio trace, trace gap, complexity, isometry of the factors.
+
+        Args:
+            data: Items to augment; those of the run where left out.
+            items: How many of them, evenly spaced.
+            views: Augmentations of each, at least 2.
+        """
+        if data is None:
+            raise ConfigError("data to augment", got="none", where="data")
+        for name, value in {"items": items, "views": views}.items():
+            if value < 2:
+                raise ConfigError("at least 2", got=str(value), where=name)
+        rows = spaced(len(data), items)
+        phi = torch.cat(self._over(data, rows, lambda x, at: self._augmented(x, views, at)))
+        return encoder_terms(phi.cpu().double().numpy(), classes_of(data, rows))
+
+    def _augmented(self, x: Float[Tensor, "batch c h w"], views: int, at: At) -> Float[Tensor, "batch views d"]:
+        """The embeddings of so many augmentations of each item, made as for training."""
+        see = self.stream().views
+        found: list[Tensor] = []
+        while len(found) < views:
+            seen = x if see is None else see(x, at)
+            seen = seen if isinstance(seen, Tensor) else seen["x"]
+            found += [self.encoder(view) for view in (seen.unbind(1) if seen.ndim > x.ndim else (seen,))]
+        return torch.stack(found[:views], 1)
 
     @action
     def probe(self, test: Source, train: Source | None = None) -> Findings:
@@ -157,7 +242,7 @@ class JointEmbedding(Method[C]):
         both = [self._codes(data, torch.arange(len(data))) for data in (train, test)]
         folds = np.repeat([1, 0], [len(codes) for codes in both])
         numbers: dict[str, float] = {}
-        known, other = (_classes(data, torch.arange(len(data))) for data in (train, test))
+        known, other = (classes_of(data, torch.arange(len(data))) for data in (train, test))
         for name in [name for name in known if name in other]:
             labels = np.concatenate([known[name], other[name]])
             numbers |= _named(name, np.concatenate(both), labels, folds, held_out=(0,))
@@ -202,7 +287,7 @@ def spaced(n: int, most: int) -> Int[Tensor, " m"]:
     return torch.linspace(0, n - 1, min(n, most), dtype=torch.float64).round().long()
 
 
-def _classes(data: Source, rows: Int[Tensor, " n"]) -> dict[str, Int[np.ndarray, " n"]]:
+def classes_of(data: Source, rows: Int[Tensor, " n"]) -> dict[str, Int[np.ndarray, " n"]]:
     """Name -> classes of the items, -1 where unknown, for every factor that has at least two."""
     factors: Any = getattr(data, "factors", ())
     if not factors:

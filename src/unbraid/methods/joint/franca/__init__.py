@@ -1,0 +1,1 @@
+"""Nested clusters without labels, and places taken out of what patches say."""
