@@ -27,6 +27,8 @@ GROUPS = (
     "matching",
     "statevector",
     "inside",
+    "joint",
+    "local",
 )
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 

@@ -18,7 +18,10 @@ GUIDES = (
     "barlow",
     "recommend",
     "voice",
+    "eeg",
+    "series",
     "study",
+    "medical",
     "reproduce",
     "python",
 )

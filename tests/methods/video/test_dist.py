@@ -204,7 +204,7 @@ def test_warm_up_is_a_sixth():
         (lambda: make(width=100), "a multiple of it"),
         (lambda: make(smoothing=1.0), "shares below 1"),
         (lambda: make(alpha=3), "a multiple of 3 frames, got 4"),
-        (lambda: make(given={"backbone": ViT(32, 8, 16, 1, 2)}), r"takes \(batch, 3, 16, 16\)"),
+        (lambda: make(given={"backbone": ViT(16, 8, 16, 1, 2, channels=1)}), r"takes \(batch, 3, 16, 16\)"),
         (lambda: make(given={"backbone": ViT(16, 4, 16, 1, 2)}, layers=("embed",)), "1 \\+ patches, width"),
         (lambda: make(given=Given()), "an image network whose blocks"),
         (lambda: make(Fields(x=Field((4, 3, 16, 16), unit=True), label=Field((), "int64", classes=1))), "two classes"),
