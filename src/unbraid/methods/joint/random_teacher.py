@@ -45,7 +45,7 @@ class RandomTeacher(JointEmbedding["RandomTeacher.Config"]):
         year=2023,
         modality=("image",),
         family="self-distillation",
-        summary="An encoder that imitates a random one, and is read better than it: the control of self-distillation.",
+        summary="An encoder that imitates a random one: the control of what self-distillation gains.",
         example="digits",
     )
     presets = {
